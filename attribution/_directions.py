@@ -1,0 +1,28 @@
+"""From a cloud of differences to one direction a layer."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Aggregate = Callable[[Float[Tensor, "pairs d_model"]], Float[Tensor, " d_model"]]
+"""Turns the differences of all pairs at one layer into a direction."""
+
+
+def mean(differences: Float[Tensor, "pairs d_model"]) -> Float[Tensor, " d_model"]:
+    """The mean difference (CAA, https://arxiv.org/abs/2312.06681)."""
+    return differences.mean(0)
+
+
+def principal(differences: Float[Tensor, "pairs d_model"]) -> Float[Tensor, " d_model"]:
+    """The first principal component of the differences, unit norm, pointing with their mean.
+
+    The differences are centred, as principal components are; with a single pair, where nothing is
+    left after centring, it is the difference itself.
+    """
+    centre = differences.mean(0)
+    if len(differences) == 1:
+        return centre / centre.norm()
+    axis: Tensor = torch.linalg.svd(differences - centre, full_matrices=False).Vh[0]
+    return axis if axis @ centre >= 0 else -axis

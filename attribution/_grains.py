@@ -1,0 +1,198 @@
+"""GrAInS: steering vectors from the tokens that gradients blame (arXiv 2507.18043)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from steer.hooks import (
+    ALL,
+    DataError,
+    Model,
+    Plan,
+    Span,
+    as_model,
+    by_tokens,
+    capture,
+    resid_post,
+    track,
+)
+
+from ._build import layers_of, plan_of
+from ._caa import typical_norm
+from ._directions import Aggregate, mean
+from ._integrated import Baseline, Scored, baseline_vector, embedded, integrated_gradients
+from ._pairs import Pair, PairLike, answer_ids, as_pairs
+
+Over = Literal["prompt", "answer"]
+
+
+def grains(
+    model: Model | PreTrainedModel,
+    pairs: Iterable[PairLike],
+    layers: int | Iterable[int] | None = None,
+    *,
+    strength: float = 0.1,
+    span: Span | str = ALL,
+    keep_norm: bool = True,
+    over: Over = "answer",
+    k: int = 10,
+    steps: int = 20,
+    baseline: Baseline = "zero",
+    aggregate: Aggregate = mean,
+    batch_tokens: int = 1024,
+    progress: bool = False,
+) -> Plan:
+    """A steering vector from what the most decisive tokens contribute to the hidden states.
+
+    Integrated gradients of the preference `F = log p(y+ | x) - log p(y- | x)` score each token;
+    `I+` are the `k` tokens that speak most for `y+`, `I-` those that speak most for `y-`. With the
+    tokens of a set replaced by the baseline, the states at the last token change by
+    `D+ = h - h(without I+)` and `D- = h - h(without I-)`, and
+    `v[l] = aggregate(D+) - aggregate(D-)`.
+
+    With `over="prompt"`, as in the paper, both sets are drawn from the prompt and states are read
+    at its end. With `over="answer"` the sequences are `x + y+` (for `I+`) and `x + y-` (for `I-`),
+    so that the answers' own tokens can be chosen as well; with `k` as large as the sequence this is
+    CAA, so `k` says how much of that contrast to keep.
+
+    Args:
+        model: the model to read from.
+        pairs: prompt, chosen and rejected answer of each.
+        layers: where to steer; by default one layer at 60 % of the depth.
+        strength: of the plan, as a fraction of the layer's own residual norm.
+        span: which tokens the plan edits.
+        keep_norm: rescale each edited token to the norm it had (eq. 9 of the paper).
+        over: which sequences tokens are drawn from.
+        k: how many tokens each set has at most.
+        steps: points on the path of the integrated gradients.
+        baseline: what replaces a token: zeros, or the padding token's embedding.
+        aggregate: from the pairs' differences at a layer to one direction.
+        batch_tokens: bound on tokens in a pass, which bounds memory.
+        progress: show bars.
+
+    Returns:
+        The plan; `plan.meta["convergence_delta"]` holds the mean and the largest completeness error
+        of the attributions, relative to the size of the attributions.
+
+    Raises:
+        DataError: no pairs or broken ones, or `k` or `steps` below 1. SiteError: no such layer.
+    """
+    if k < 1 or steps < 1:
+        raise DataError(f"grains: k and steps must be at least 1, got k={k}, steps={steps}")
+    model = as_model(model)
+    where, checked = layers_of(model, layers), as_pairs(pairs)
+    if over not in ("prompt", "answer"):
+        raise DataError(f"grains: over must be 'prompt' or 'answer', got {over!r}")
+    good, bad = preference(
+        model,
+        checked,
+        over=over,
+        steps=steps,
+        baseline=baseline,
+        batch_tokens=batch_tokens,
+        progress=progress,
+    )
+    rows = [_tokens(s, over) for s in good], [_tokens(s, over) for s in bad]
+    drop = [_top(s.scores, k) for s in good], [_top(s.scores, k) for s in bad]
+    absent = baseline_vector(model, baseline)
+    states = [
+        _last_states(model, row, dropped, where, absent, batch_tokens, progress)
+        for row, dropped in (
+            (rows[0], [[]] * len(checked)),
+            (rows[0], drop[0]),
+            (rows[1], [[]] * len(checked)),
+            (rows[1], drop[1]),
+        )
+    ]
+    directions, norms = {}, {}
+    for layer in where:
+        whole_good, without_good, whole_bad, without_bad = (s[layer] for s in states)
+        directions[layer] = aggregate(whole_good - without_good) - aggregate(
+            whole_bad - without_bad
+        )
+        norms[layer] = typical_norm(torch.cat([whole_good, whole_bad]))
+    meta = {
+        "method": "grains",
+        "pairs": len(checked),
+        "over": over,
+        "k": k,
+        "steps": steps,
+        "baseline": baseline,
+        "convergence_delta": _completeness(good + bad),
+    }
+    return plan_of(
+        model, directions, norms, strength=strength, span=span, keep_norm=keep_norm, meta=meta
+    )
+
+
+def preference(
+    model: Model, pairs: Sequence[Pair], *, over: Over, **options: Any
+) -> tuple[list[Scored], list[Scored]]:
+    """Token scores for `y+` and for `y-`: how much each token speaks for that answer.
+
+    Over the prompt, both are of the same tokens and opposite in sign.
+    """
+    rows = [answer_ids(model, p.prompt, p.chosen) for p in pairs]
+    rows += [answer_ids(model, p.prompt, p.rejected) for p in pairs]
+    unique = list({(tuple(p), tuple(a)): (p, a) for p, a in rows}.values())
+    found = integrated_gradients(model, unique, fixed_answer=over == "prompt", **options)
+    scored = {(tuple(s.prompt), tuple(s.answer)): s for s in found}
+    in_order = [scored[tuple(p), tuple(a)] for p, a in rows]
+    good, bad = in_order[: len(pairs)], in_order[len(pairs) :]
+    if over == "answer":
+        return good, bad
+    both = [
+        (g, b, g.scores[: len(g.prompt)] - b.scores[: len(b.prompt)])
+        for g, b in zip(good, bad, strict=True)
+    ]
+    return (
+        [Scored(g.prompt, g.answer, diff, g.delta - b.delta) for g, b, diff in both],
+        [Scored(b.prompt, b.answer, -diff, b.delta - g.delta) for g, b, diff in both],
+    )
+
+
+def _tokens(scored: Scored, over: Over) -> list[int]:
+    return scored.prompt if over == "prompt" else scored.prompt + scored.answer
+
+
+def _top(scores: Float[Tensor, " tokens"], k: int) -> list[int]:
+    """The `k` highest scores that are above zero."""
+    best = scores.topk(min(k, len(scores)))
+    return best.indices[best.values > 0].tolist()
+
+
+@torch.no_grad()
+def _last_states(
+    model: Model,
+    rows: Sequence[list[int]],
+    dropped: Sequence[list[int]],
+    layers: Sequence[int],
+    absent: Float[Tensor, " d_model"],
+    batch_tokens: int,
+    progress: bool,
+) -> dict[int, Float[Tensor, "rows d_model"]]:
+    """States after each layer at the last token, some tokens replaced by `absent`."""
+    sites = {layer: resid_post(layer) for layer in layers}
+    found = {layer: torch.zeros(len(rows), model.d_model) for layer in layers}
+    groups = by_tokens([len(row) for row in rows], batch_tokens)
+    for group in track(groups, "reading states", total=len(groups), show=progress):
+        batch = model.batch([rows[i] for i in group], pad="right")
+        embeds = embedded(model, batch.pop("input_ids"))
+        for r, i in enumerate(group):
+            embeds[r, dropped[i]] = absent
+        states = capture(model, {"inputs_embeds": embeds, **batch}, list(sites.values()))
+        ends = batch["attention_mask"].sum(1) - 1
+        for layer, site in sites.items():
+            last = states[site][torch.arange(len(group), device=ends.device), ends]
+            found[layer][group] = last.float().cpu()
+    return found
+
+
+def _completeness(scored: Sequence[Scored]) -> dict[str, float]:
+    """Completeness error of the attributions, relative to the sum of their sizes."""
+    errors = [abs(s.delta) / max(float(s.scores.abs().sum()), 1e-12) for s in scored]
+    return {"mean": sum(errors) / len(errors), "max": max(errors)}

@@ -1,0 +1,3 @@
+"""What decides at run time whether, where and how strongly to steer."""
+
+__all__: list[str] = []

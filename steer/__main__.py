@@ -1,0 +1,5 @@
+"""`python -m steer` is `steer`."""
+
+from ._cli import main
+
+main()

@@ -1,0 +1,42 @@
+"""`steer quickstart`: the main job of the README."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._shared import Device, ModelName, Quiet, Seed, load, say
+
+
+def quickstart(
+    model: ModelName = "smollm2",
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("quickstart"),
+    device: Device = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="float32 or bfloat16; auto measures which is quicker here.")
+    ] = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Steer a small model and measure what it changed, from nothing to a report.
+
+    Pulls the model, extracts a GrAInS vector, tunes layer and strength on one half of the built-in
+    questions, and evaluates base, CAA, GrAInS, the flipped vector and random vectors on the other.
+
+    Example: steer quickstart --out quickstart
+    """
+    from steer._quickstart import quickest_dtype
+    from steer._quickstart import quickstart as run
+
+    from ._print import table
+
+    dtype = quickest_dtype() if dtype == "auto" and device in ("auto", "cpu") else dtype
+    loaded = load(model, device, dtype)
+    say(loaded, quiet=quiet)
+    summary = run(loaded, out, seed=seed, progress=not quiet)
+    table(summary)
+    for example in summary["examples"]:
+        print(f"\nQ: {example['question']}")
+        print(f"  base:    {example['base']}")
+        print(f"  steered: {example['steered']}")
+    say(f"wrote {out / 'report.html'}", quiet=quiet)

@@ -1,0 +1,34 @@
+"""The arms that a steered model stands beside: the model alone, and vectors that should do nothing.
+
+Any perturbation of some size moves a metric a little, so a gain counts only above random vectors of
+the same norm, and the flipped vector should not give it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from steer.hooks import Plan
+
+Arms = Mapping[str, Plan | None]
+"""Plans by name; None is the unsteered model."""
+
+RANDOMS = 5
+
+
+def randomised(plan: Plan, seed: int) -> Plan:
+    """The plan with each vector replaced by a Gaussian one of the same norm."""
+    generator = torch.Generator().manual_seed(seed)
+    items = []
+    for item in plan:
+        noise = torch.randn(item.edit.vector.shape, generator=generator)
+        vector = noise / noise.norm() * item.edit.vector.norm().cpu()
+        items.append(replace(item, edit=replace(item.edit, vector=vector)))
+    return Plan(tuple(items), dict(plan.meta) | {"method": "random", "seed": seed})
+
+
+def with_controls(plan: Plan, seed: int, randoms: int = RANDOMS) -> dict[str, Plan]:
+    """The plan as `steered`, the `flipped` one, and the random ones, numbered from 0."""
+    arms = {"steered": plan, "flipped": -plan}
+    return arms | {f"random {n}": randomised(plan, seed * 1000 + n) for n in range(randoms)}

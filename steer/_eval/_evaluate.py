@@ -1,0 +1,137 @@
+"""Measures what steering changes on a task: base and steered side by side, with controls."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from steer._files import write_whole
+from steer._methods import METHODS
+from steer.hooks import DataError, Model, Plan, TaskError, as_model
+
+from ._arms import with_controls
+from ._report import html
+from ._rows import Rows
+from ._run import run_arms, versions
+from ._setting import Setting
+from ._summary import summarise
+from ._tasks import prompt_of, task_of
+from ._tune import Tuning, halves, tuned_plans
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        summary: the numbers, as in `summary.json`.
+        rows: each item's results under each arm, as in `rows.jsonl`.
+        plans: the plan of each arm that has one, by name.
+    """
+
+    summary: dict[str, Any]
+    rows: list[dict[str, Any]]
+    plans: dict[str, Plan]
+
+
+def evaluate(
+    model: Model | PreTrainedModel,
+    task: str,
+    plan: Plan | None = None,
+    *,
+    method: str | None = None,
+    beside: Sequence[str] = (),
+    tuning: Tuning | None = None,
+    data: str | Path | None = None,
+    limit: int | None = None,
+    prompt: str = "qa",
+    controls: bool = True,
+    out: str | Path | None = None,
+    seed: int = 0,
+    batch_tokens: int = 1024,
+    progress: bool = False,
+) -> Evaluation:
+    """Evaluate a model on a task, unsteered and steered by a plan or by a method.
+
+    With `method`, the questions are split in two: on one half the plan is extracted and its layer
+    and strength are chosen, the other half is reported. With `plan`, all questions are reported.
+
+    Args:
+        model: the model.
+        task: `truthfulqa` or `misconceptions`.
+        plan: what to steer with.
+        method: what to make a plan with instead: `caa`, `grains` or `repe`.
+        beside: other methods, tuned in the same way and reported beside it.
+        tuning: what layers and strengths to try.
+        data: a CSV or JSONL file in TruthfulQA's columns.
+        limit: only the first so many questions.
+        prompt: `qa` or `primer`.
+        controls: report the flipped vector and five random ones of the same norm as well.
+        out: folder for `rows.jsonl`, `summary.json` and `report.html`; a run that was interrupted
+            goes on from its rows.
+        seed: of the split, the pairs, the random vectors and the bootstrap.
+        batch_tokens: tokens in a batch.
+        progress: show bars.
+
+    Raises:
+        TaskError: unknown task, method or prompt. DataError: data that cannot be used.
+        PlanError: a plan that does not fit. RunError: a folder that holds another run.
+    """
+    started = time.monotonic()
+    methods = _checked(plan, method, beside)
+    questions, data_hash = task_of(task).questions(data, limit)
+    setting = Setting(as_model(model), prompt_of(prompt), seed, batch_tokens, progress)
+    tuning = tuning or Tuning()
+    identity = {
+        "task": task,
+        "model": setting.model.name,
+        "revision": setting.model.revision,
+        "dtype": str(setting.model.dtype).removeprefix("torch."),
+        "data": data_hash,
+        "limit": limit,
+        "prompt": prompt,
+        "plan": plan.hash if plan is not None else None,
+        "methods": methods,
+        "tried": asdict(tuning) if methods else None,
+        "controls": controls,
+        "seed": seed,
+        "versions": versions(),
+    }
+    folder = None if out is None else Path(out)
+    rows = Rows(folder, identity)
+    plans = {} if plan is None else {"steered": plan}
+    chosen: dict[str, dict[str, Any]] = {}
+    if methods:
+        mine, questions = halves(questions, seed)
+        made, chosen = tuned_plans(methods, setting, mine, tuning, folder)
+        plans = {"steered": made[methods[0]], **{name: made[name] for name in methods[1:]}}
+    arms: dict[str, Plan | None] = {"base": None, **plans}
+    if controls and "steered" in plans:
+        arms |= with_controls(plans["steered"], seed)
+    found = run_arms(setting, questions, arms, rows)
+    summary = summarise(found, arms, identity, chosen, time.monotonic() - started)
+    if folder is not None:
+        write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_whole(folder / "report.html", html(summary))
+    return Evaluation(summary, found, {n: p for n, p in arms.items() if p is not None})
+
+
+def _checked(plan: Plan | None, method: str | None, beside: Sequence[str]) -> list[str]:
+    """The methods, the one to report first.
+
+    Raises:
+        DataError: plan and method at once, or `beside` without a method. TaskError: unknown method.
+    """
+    if plan is not None and method is not None:
+        raise DataError("evaluate: give a plan or a method, not both")
+    if beside and method is None:
+        raise DataError("evaluate: beside needs a method to stand beside")
+    methods = list(dict.fromkeys([*([method] if method else []), *beside]))
+    for name in methods:
+        if name not in METHODS:
+            raise TaskError(f"eval: unknown method {name!r}; expected {', '.join(METHODS)}")
+    return methods

@@ -1,0 +1,92 @@
+"""The main job, end to end: a real model, a steering vector, and what it measurably changed."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steer.hooks import Model, Plan, attach
+
+from ._eval._evaluate import evaluate
+from ._eval._report import html
+from ._eval._tasks import PROMPTS
+from ._eval._tune import Tuning
+from ._files import write_whole
+
+COMMAND = "steer quickstart"
+
+TUNING = Tuning(pairs=50)
+"""Fewer pairs than elsewhere, to stay within a few minutes on two cores."""
+
+
+def quickstart(
+    model: Model, out: str | Path, *, seed: int = 0, progress: bool = False
+) -> dict[str, Any]:
+    """Extract, tune and evaluate GrAInS and CAA on the built-in questions; write the report.
+
+    Args:
+        model: the model.
+        out: folder for `rows.jsonl`, `summary.json`, `report.html` and the plans.
+        seed: of every random choice.
+        progress: show bars.
+
+    Returns:
+        The summary, with two example answers.
+    """
+    folder, started = Path(out), time.monotonic()
+    result = evaluate(
+        model,
+        "misconceptions",
+        method="grains",
+        beside=["caa"],
+        tuning=TUNING,
+        out=folder,
+        seed=seed,
+        progress=progress,
+    )
+    questions = [row["question"] for row in result.rows[:2]]
+    summary = result.summary | {"examples": answers(model, result.plans["steered"], questions)}
+    summary["seconds"] = round(time.monotonic() - started, 1)
+    write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_whole(folder / "report.html", html(summary, f"{COMMAND} --seed {seed}"))
+    return summary
+
+
+def answers(
+    model: Model, plan: Plan, questions: list[str], max_new_tokens: int = 40
+) -> list[dict[str, str]]:
+    """Greedy answers of the model alone and steered, up to where it would ask itself the next."""
+    prompts = [PROMPTS["qa"].format(question=question) for question in questions]
+    base = model.generate_text(prompts, max_new_tokens)
+    with attach(model, plan):
+        steered = model.generate_text(prompts, max_new_tokens)
+    return [
+        {"question": q, "base": _first(b), "steered": _first(s)}
+        for q, b, s in zip(questions, base, steered, strict=True)
+    ]
+
+
+def _first(answer: str) -> str:
+    return answer.split("\nQ:")[0].strip()
+
+
+def quickest_dtype() -> str:
+    """`bfloat16` if this machine multiplies matrices faster in it, else `float32`; `auto` on a GPU.
+
+    Old CPUs emulate bfloat16 many times slower than float32, new ones run it twice as fast, so it
+    is measured: a few milliseconds.
+    """
+    if torch.cuda.is_available():
+        return "auto"
+    return min(("float32", "bfloat16"), key=lambda name: _seconds(getattr(torch, name)))
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    left, right = torch.ones(256, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+    torch.mm(left, right)  # the first call sets up the kernel
+    started = time.perf_counter()
+    for _ in range(10):
+        torch.mm(left, right)
+    return time.perf_counter() - started
