@@ -23,6 +23,7 @@ def principal(differences: Float[Tensor, "pairs d_model"]) -> Float[Tensor, " d_
     """
     centre = differences.mean(0)
     if len(differences) == 1:
-        return centre / centre.norm()
+        alone: Tensor = centre / centre.norm()
+        return alone
     axis: Tensor = torch.linalg.svd(differences - centre, full_matrices=False).Vh[0]
-    return axis if axis @ centre >= 0 else -axis
+    return -axis if bool(axis @ centre < 0) else axis

@@ -8,23 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from steer.hooks import (
-    ALL,
-    DataError,
-    Model,
-    Plan,
-    Span,
-    as_model,
-    by_tokens,
-    capture,
-    resid_post,
-    track,
-)
+from steer.hooks import ALL, DataError, Model, Plan, Span, as_model
 
+from ._ablated import last_states
 from ._build import layers_of, plan_of
 from ._caa import typical_norm
 from ._directions import Aggregate, mean
-from ._integrated import Baseline, Scored, baseline_vector, embedded, integrated_gradients
+from ._integrated import Baseline, Scored, baseline_vector, integrated_gradients
 from ._pairs import Pair, PairLike, answer_ids, as_pairs
 
 Over = Literal["prompt", "answer"]
@@ -96,24 +86,22 @@ def grains(
         batch_tokens=batch_tokens,
         progress=progress,
     )
-    rows = [_tokens(s, over) for s in good], [_tokens(s, over) for s in bad]
-    drop = [_top(s.scores, k) for s in good], [_top(s.scores, k) for s in bad]
-    absent = baseline_vector(model, baseline)
-    states = [
-        _last_states(model, row, dropped, where, absent, batch_tokens, progress)
-        for row, dropped in (
-            (rows[0], [[]] * len(checked)),
-            (rows[0], drop[0]),
-            (rows[1], [[]] * len(checked)),
-            (rows[1], drop[1]),
-        )
-    ]
+    whole = [(_tokens(s, over), ()) for s in good], [(_tokens(s, over), ()) for s in bad]
+    without = [[(_tokens(s, over), _top(s.scores, k)) for s in scored] for scored in (good, bad)]
+    wanted = [*whole[0], *without[0], *whole[1], *without[1]]
+    states = last_states(
+        model,
+        wanted,
+        where,
+        baseline_vector(model, baseline),
+        batch_tokens=batch_tokens,
+        progress=progress,
+    )
     directions, norms = {}, {}
     for layer in where:
-        whole_good, without_good, whole_bad, without_bad = (s[layer] for s in states)
-        directions[layer] = aggregate(whole_good - without_good) - aggregate(
-            whole_bad - without_bad
-        )
+        whole_good, without_good, whole_bad, without_bad = states[layer].chunk(4)
+        up, down = aggregate(whole_good - without_good), aggregate(whole_bad - without_bad)
+        directions[layer] = up - down
         norms[layer] = typical_norm(torch.cat([whole_good, whole_bad]))
     meta = {
         "method": "grains",
@@ -155,41 +143,14 @@ def preference(
     )
 
 
-def _tokens(scored: Scored, over: Over) -> list[int]:
-    return scored.prompt if over == "prompt" else scored.prompt + scored.answer
+def _tokens(scored: Scored, over: Over) -> tuple[int, ...]:
+    return (*scored.prompt, *scored.answer) if over == "answer" else tuple(scored.prompt)
 
 
-def _top(scores: Float[Tensor, " tokens"], k: int) -> list[int]:
+def _top(scores: Float[Tensor, " tokens"], k: int) -> tuple[int, ...]:
     """The `k` highest scores that are above zero."""
     best = scores.topk(min(k, len(scores)))
-    return best.indices[best.values > 0].tolist()
-
-
-@torch.no_grad()
-def _last_states(
-    model: Model,
-    rows: Sequence[list[int]],
-    dropped: Sequence[list[int]],
-    layers: Sequence[int],
-    absent: Float[Tensor, " d_model"],
-    batch_tokens: int,
-    progress: bool,
-) -> dict[int, Float[Tensor, "rows d_model"]]:
-    """States after each layer at the last token, some tokens replaced by `absent`."""
-    sites = {layer: resid_post(layer) for layer in layers}
-    found = {layer: torch.zeros(len(rows), model.d_model) for layer in layers}
-    groups = by_tokens([len(row) for row in rows], batch_tokens)
-    for group in track(groups, "reading states", total=len(groups), show=progress):
-        batch = model.batch([rows[i] for i in group], pad="right")
-        embeds = embedded(model, batch.pop("input_ids"))
-        for r, i in enumerate(group):
-            embeds[r, dropped[i]] = absent
-        states = capture(model, {"inputs_embeds": embeds, **batch}, list(sites.values()))
-        ends = batch["attention_mask"].sum(1) - 1
-        for layer, site in sites.items():
-            last = states[site][torch.arange(len(group), device=ends.device), ends]
-            found[layer][group] = last.float().cpu()
-    return found
+    return tuple(best.indices[best.values > 0].tolist())
 
 
 def _completeness(scored: Sequence[Scored]) -> dict[str, float]:
