@@ -18,12 +18,13 @@ def mean(differences: Float[Tensor, "pairs d_model"]) -> Float[Tensor, " d_model
 def principal(differences: Float[Tensor, "pairs d_model"]) -> Float[Tensor, " d_model"]:
     """The first principal component of the differences, unit norm, pointing with their mean.
 
-    The differences are centred, as principal components are; with a single pair, where nothing is
-    left after centring, it is the difference itself.
+    The differences are centred, as principal components are; with a single pair, or the same one
+    again and again, where nothing is left after centring, it is the difference itself.
     """
     centre = differences.mean(0)
-    if len(differences) == 1:
+    centred = differences - centre
+    if centred.norm() <= 1e-6 * differences.norm():
         alone: Tensor = centre / centre.norm()
         return alone
-    axis: Tensor = torch.linalg.svd(differences - centre, full_matrices=False).Vh[0]
+    axis: Tensor = torch.linalg.svd(centred, full_matrices=False).Vh[0]
     return -axis if bool(axis @ centre < 0) else axis

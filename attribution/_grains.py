@@ -32,6 +32,7 @@ def grains(
     k: int = 10,
     steps: int = 20,
     baseline: Baseline = "zero",
+    replacement: Baseline = "pad",
     aggregate: Aggregate = mean,
     batch_tokens: int = 1024,
     progress: bool = False,
@@ -46,8 +47,8 @@ def grains(
 
     With `over="prompt"`, as in the paper, both sets are drawn from the prompt and states are read
     at its end. With `over="answer"` the sequences are `x + y+` (for `I+`) and `x + y-` (for `I-`),
-    so that the answers' own tokens can be chosen as well; with `k` as large as the sequence this is
-    CAA, so `k` says how much of that contrast to keep.
+    so that the answers' own tokens can be chosen as well. With every token ablated that would be CAA;
+    `k` says how much of that contrast to keep.
 
     Args:
         model: the model to read from.
@@ -59,7 +60,9 @@ def grains(
         over: which sequences tokens are drawn from.
         k: how many tokens each set has at most.
         steps: points on the path of the integrated gradients.
-        baseline: what replaces a token: zeros, or the padding token's embedding.
+        baseline: where the path of the integrated gradients begins: at zeros, or at the padding
+            token's embedding.
+        replacement: what stands in the place of an ablated token, of the same two.
         aggregate: from the pairs' differences at a layer to one direction.
         batch_tokens: bound on tokens in a pass, which bounds memory.
         progress: show bars.
@@ -93,7 +96,7 @@ def grains(
         model,
         wanted,
         where,
-        baseline_vector(model, baseline),
+        baseline_vector(model, replacement),
         batch_tokens=batch_tokens,
         progress=progress,
     )
@@ -110,6 +113,7 @@ def grains(
         "k": k,
         "steps": steps,
         "baseline": baseline,
+        "replacement": replacement,
         "convergence_delta": _completeness(good + bad),
     }
     return plan_of(

@@ -9,7 +9,7 @@ from captum.attr import IntegratedGradients
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer.hooks import Model, by_tokens, track
+from steer.hooks import DataError, Model, by_tokens, track
 
 Baseline = Literal["zero", "pad"]
 
@@ -33,7 +33,13 @@ class Scored:
 
 
 def baseline_vector(model: Model, baseline: Baseline) -> Float[Tensor, " d_model"]:
-    """The embedding that stands for an absent token."""
+    """The embedding that stands for an absent token.
+
+    Raises:
+        DataError: unknown baseline.
+    """
+    if baseline not in ("zero", "pad"):
+        raise DataError(f"unknown baseline {baseline!r}; expected zero or pad")
     pad = embedded(model, torch.tensor([model.pad_id], device=model.device))[0]
     return pad if baseline == "pad" else torch.zeros_like(pad)
 

@@ -109,20 +109,27 @@ def _find_layers(hf: PreTrainedModel, depth: int) -> tuple[nn.Module, nn.ModuleL
 
 
 def _attention(layer: nn.Module) -> nn.Module | None:
-    after: nn.Module | None = getattr(layer, "post_attention_layernorm", None)
-    if after is not None and hasattr(layer, "post_feedforward_layernorm"):
-        return after  # Gemma and OLMo 2 normalise the block's output before adding it
-    return _child(layer, ("Attention",))
+    # Gemma, OLMo 2 and GLM 4 normalise the block's output before adding it.
+    after: nn.Module | None = getattr(layer, "post_self_attn_layernorm", None)
+    if after is None and _after_mlp(layer) is not None:
+        after = getattr(layer, "post_attention_layernorm", None)
+    return after if after is not None else _child(layer, ("Attention",))
 
 
 def _mlp(layer: nn.Module) -> nn.Module | None:
-    after: nn.Module | None = getattr(layer, "post_feedforward_layernorm", None)
-    return after if after is not None else _child(layer, _MLP_CLASSES)
+    after = _after_mlp(layer)
+    return after if after is not None else _child(layer, _MLP_CLASSES, but=("Attention", "Norm"))
 
 
-def _child(layer: nn.Module, words: tuple[str, ...]) -> nn.Module | None:
+def _after_mlp(layer: nn.Module) -> nn.Module | None:
+    names = ("post_feedforward_layernorm", "post_mlp_layernorm")
+    return next((getattr(layer, name) for name in names if hasattr(layer, name)), None)
+
+
+def _child(layer: nn.Module, words: tuple[str, ...], but: tuple[str, ...] = ()) -> nn.Module | None:
     for child in layer.children():
-        if any(word in type(child).__name__ for word in words):
+        name = _name(child)  # such as Qwen3MoeAttention, which is no MLP
+        if any(word in name for word in words) and not any(word in name for word in but):
             return child
     return None
 

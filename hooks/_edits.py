@@ -91,7 +91,8 @@ class Ablate:
 
     def bind(self, strength: float, like: Tensor) -> Bound:
         """`h -> h - strength * (h . u) u`."""
-        unit = self.vector / self.vector.norm()
+        unit = self.vector / self.vector.detach().abs().max()  # or the norm may over- or underflow
+        unit = unit / unit.norm()
         out = (strength * unit).to(device=like.device, dtype=like.dtype)
         unit = unit.to(device=like.device, dtype=like.dtype)
         return lambda hidden: hidden - (hidden @ unit).unsqueeze(-1) * out
@@ -124,6 +125,6 @@ def _with_norm_of(
     """`moved`, each token rescaled to its norm in `hidden`; norms in float32."""
     before = hidden.norm(dim=-1, keepdim=True, dtype=torch.float32)
     after = moved.norm(dim=-1, keepdim=True, dtype=torch.float32)
-    ratio = before / after.clamp_min(torch.finfo(torch.float32).tiny)
+    ratio = before / after.clamp_min(1e-30)  # finite, so that a zero token stays zero
     kept: Tensor = (moved * ratio).to(moved.dtype)
     return kept

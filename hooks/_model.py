@@ -130,8 +130,10 @@ class Model:
             pad: the side that is filled up, `left` or `right`.
 
         Raises:
-            DataError: if there are no rows or one is empty.
+            DataError: if there are no rows, one is empty, or `pad` is no side.
         """
+        if pad not in ("left", "right"):
+            raise DataError(f"batch: unknown side {pad!r} to pad; expected left or right")
         if not rows or not all(rows):
             raise DataError("batch: expected rows of at least one token each, got an empty one")
         width = max(map(len, rows))

@@ -58,7 +58,7 @@ class Intervention:
             "edit": self.edit.name,
             "options": self.edit.options(),
             "span": str(self.span),
-            "strength": self.strength,
+            "strength": float(self.strength),
         }
 
 
@@ -170,6 +170,9 @@ class Plan:
         from ._plan_file import load
 
         return load(Path(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plan, (self.interventions, dict(self.meta))  # a mappingproxy cannot be copied
 
     def _map(self, change: Any) -> "Plan":
         return Plan(tuple(change(i) for i in self.interventions), self.meta)

@@ -11,12 +11,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ._edits import EDITS
-from ._errors import PlanError
+from ._errors import PlanError, SiteError
 from ._plan import Intervention, Plan
 from ._sites import Site
 from ._spans import Span
 
 _FORMAT = 1
+_BROKEN = (SafetensorError, SiteError, KeyError, TypeError, AttributeError, json.JSONDecodeError)
 
 
 def save(plan: Plan, path: Path) -> None:
@@ -26,16 +27,31 @@ def save(plan: Plan, path: Path) -> None:
         "interventions": [item.describe() for item in plan],
         "meta": dict(plan.meta),
     }
-    tensors = {f"{n}": i.edit.vector.detach().cpu().contiguous() for n, i in enumerate(plan)}
-    data = to_bytes(tensors, metadata={"steer": json.dumps(header)})
+    try:
+        text = json.dumps(header)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"Plan.save: meta is not JSON ({error})") from error
+    # Clones, as safetensors refuses the shared memory of `plan + plan`.
+    tensors = {f"{n}": i.edit.vector.detach().cpu().clone() for n, i in enumerate(plan)}
+    data = to_bytes(tensors, metadata={"steer": text})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        _replace(path, data)
     except OSError as error:
         raise PlanError(f"Plan.save: cannot write {path}: {error.strerror or error}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Swap the content of a file in one step; a failure leaves no stray file."""
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def load(path: Path) -> Plan:
@@ -55,7 +71,7 @@ def load(path: Path) -> Plan:
             _intervention(entry, tensors[f"{n}"]) for n, entry in enumerate(header["interventions"])
         )
         return Plan(items, header["meta"])
-    except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except _BROKEN as error:
         raise PlanError(
             f"Plan.load: {path} is not a plan of steer ({type(error).__name__}: {error})"
         ) from error

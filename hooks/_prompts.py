@@ -3,14 +3,42 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ._errors import DataError
 
-_lengths: ContextVar[Tensor | None] = ContextVar("steer_prompt_lengths", default=None)
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is known of the prompts that the passes under way belong to.
+
+    Attributes:
+        lengths: real tokens of each prompt.
+        real: True where a prompt has a token and not padding; None if only the passes know.
+    """
+
+    lengths: Int[Tensor, " prompts"]
+    real: Bool[Tensor, "prompts width"] | None = None
+
+    def flat(self, mask: Any, batch: int, total: int) -> Any:
+        """The two-dimensional mask up to token `total` that a prepared `mask` was made from.
+
+        The masks that transformers prepares for a static cache show a sliding window only.
+        """
+        if self.real is None or mask is None or (isinstance(mask, Tensor) and mask.dim() == 2):
+            return mask
+        after = max(0, total - self.real.shape[1])
+        real = pad(self.real, (0, after), value=True)[:, :total]
+        return real.repeat_interleave(batch // real.shape[0], 0)
+
+
+_told: ContextVar[Prompts | None] = ContextVar("steer_prompts", default=None)
 
 
 @contextmanager
@@ -35,20 +63,20 @@ def prompts(lengths: Sequence[int] | Int[Tensor, " prompts"]) -> Iterator[None]:
     tensor = torch.as_tensor(lengths)
     if tensor.dim() != 1 or not tensor.numel() or (tensor < 0).any():
         raise DataError(f"prompts: expected one length >= 0 a prompt, got {lengths!r}")
-    with known(tensor):
+    with known(Prompts(tensor)):
         yield
 
 
 @contextmanager
-def known(lengths: Int[Tensor, " prompts"] | None) -> Iterator[None]:
-    """`prompts` without its checks, and None for not known."""
-    token = _lengths.set(lengths)
+def known(prompts: Prompts) -> Iterator[None]:
+    """`prompts` without its checks."""
+    token = _told.set(prompts)
     try:
         yield
     finally:
-        _lengths.reset(token)
+        _told.reset(token)
 
 
-def prompt_lengths() -> Int[Tensor, " prompts"] | None:
-    """The lengths that hold now."""
-    return _lengths.get()
+def told() -> Prompts | None:
+    """What is known now."""
+    return _told.get()

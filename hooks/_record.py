@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -61,7 +61,7 @@ def capture(
     with ExitStack() as stack:
         for site in wanted:
             model.anatomy.check(site)
-            for handle in register(model, site, partial(keep, site)):
+            for handle in register(model, site, partial(keep, site), read=True):
                 stack.callback(handle.remove)
         with suppress(_Done):
             model.hf(**inputs, use_cache=False)
@@ -122,10 +122,10 @@ def record(
 def _tokens_of(model: Model, row: Row) -> Tokenised:
     if isinstance(row, str):
         return tuple(model.token_ids(row)), ()
-    if isinstance(row, tuple):
+    if isinstance(row, tuple) and row and not isinstance(row[0], int):
         prompt, continuation = row
         return tuple(prompt), tuple(continuation)
-    return tuple(row), ()
+    return tuple(cast(Sequence[int], row)), ()
 
 
 def _read(

@@ -69,13 +69,13 @@ def _real_so_far(
 ) -> Bool[Tensor, "batch total"]:
     if mask is None:
         return torch.ones(batch, total, dtype=torch.bool, device=device)
-    if mask.dim() == 4:
-        return _from_square(mask, batch, total, seq).to(device)
     if mask.shape[-1] < total:
         raise DataError(
             f"attach: the attention mask covers {mask.shape[-1]} tokens, but the pass ends at "
             f"token {total}; pass a mask over the cached and the new tokens together"
         )
+    if mask.dim() == 4:
+        return _from_square(mask, batch, total, seq).to(device)
     return mask[:, :total].to(device=device, dtype=torch.bool).expand(batch, total)
 
 

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ._edits import Bound
+from ._generate import generate_tells_prompts
 from ._model import Model
 from ._plan import Intervention, Plan
-from ._prompts import known, prompt_lengths
+from ._prompts import told
 from ._sites import Site
 from ._spans import Span
 from ._tokens import Tokens
@@ -50,7 +51,7 @@ def hooked(model: Model, plan: Plan) -> Iterator[None]:
     state = Pass()
     with ExitStack() as stack:
         stack.enter_context(watching(model, state))
-        stack.enter_context(_generate_tells_prompts(model))
+        stack.enter_context(generate_tells_prompts(model))
         for site, items in _by_site(plan).items():
             edit = _Editor(state, items)
             for handle in register(model, site, edit):
@@ -68,15 +69,21 @@ def watching(model: Model, state: Pass) -> Iterator[None]:
         given = signature.bind_partial(*args, **kwargs).arguments
         given |= given.pop("kwargs", {})
         inputs = given.get("inputs_embeds")
-        inputs = given["input_ids"] if inputs is None else inputs
+        inputs = given.get("input_ids") if inputs is None else inputs
+        if inputs is None:
+            return  # the decoder itself will complain
         cache = given.get("cache")
         cache = given.get("past_key_values") if cache is None else cache
         past = 0 if cache is None else int(cache.get_seq_length())
         shape = (inputs.shape[0], inputs.shape[1])
         mask = given.get("attention_mask")
         if isinstance(mask, dict):  # transformers has prepared one mask per kind of layer
-            mask = mask.get("full_attention")
-        state.tokens = Tokens.of_pass(shape, inputs.device, past, mask, prompt_lengths())
+            mask = mask.get("full_attention", next(iter(mask.values()), None))
+        prompts = told()
+        if prompts is not None:
+            mask = prompts.flat(mask, inputs.shape[0], past + inputs.shape[1])
+        lengths = None if prompts is None else prompts.lengths
+        state.tokens = Tokens.of_pass(shape, inputs.device, past, mask, lengths)
         state.selected = {}
 
     handle = decoder.register_forward_pre_hook(before, with_kwargs=True)
@@ -84,49 +91,6 @@ def watching(model: Model, state: Pass) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _generate_tells_prompts(model: Model) -> Iterator[None]:
-    """Let `generate` say where its prompts end, by a wrapper on this one model object."""
-    hf = model.hf
-    inner = hf.generate  # the class's, or the wrapper of an outer block
-    outer = hf.__dict__.get("generate")
-
-    def generate(inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        with known(_prompts_of_generate(model, inputs, kwargs)):
-            return inner(inputs, *args, **kwargs)
-
-    hf.__dict__["generate"] = generate
-    try:
-        yield
-    finally:
-        if outer is None:
-            del hf.__dict__["generate"]
-        else:
-            hf.__dict__["generate"] = outer
-
-
-def _prompts_of_generate(
-    model: Model, inputs: Tensor | None, kwargs: dict[str, Any]
-) -> Int[Tensor, " prompts"] | None:
-    """Real tokens of each prompt, padding told as `generate` itself tells it."""
-    ids: Tensor | None = inputs if inputs is not None else kwargs.get("input_ids")
-    mask: Tensor | None = kwargs.get("attention_mask")
-    if mask is not None and mask.dim() == 2:
-        return mask.long().sum(1)
-    embeds = kwargs.get("inputs_embeds")
-    if embeds is not None:
-        return torch.full((embeds.shape[0],), embeds.shape[1])
-    if ids is None:
-        return None
-    config = kwargs.get("generation_config") or model.hf.generation_config
-    pad = kwargs.get("pad_token_id", config.pad_token_id)
-    eos = kwargs.get("eos_token_id", config.eos_token_id)
-    ends = eos if isinstance(eos, list) else [eos]
-    if pad is None or pad in ends:
-        return torch.full((ids.shape[0],), ids.shape[1])
-    return ids.ne(pad).sum(1)
 
 
 def _by_site(plan: Plan) -> dict[Site, list[Intervention]]:
@@ -156,20 +120,25 @@ class _Editor:
             return [item.edit.bind(item.strength, like) for item in self.items]
         key = (like.device, like.dtype)
         if key not in self.bound:
-            self.bound[key] = [item.edit.bind(item.strength, like) for item in self.items]
+            with torch.inference_mode(False):  # or a later pass could not be differentiated
+                self.bound[key] = [item.edit.bind(item.strength, like) for item in self.items]
         return self.bound[key]
 
 
 Editor = Callable[[Tensor], Tensor]
 
 
-def register(model: Model, site: Site, edit: Editor) -> Iterator[RemovableHandle]:
-    """Put `edit` on a site; yields the handles as they are made."""
+def register(
+    model: Model, site: Site, edit: Editor, *, read: bool = False
+) -> Iterator[RemovableHandle]:
+    """Put `edit` on a site, or with `read` what only reads; yields the handles as they are made."""
     module = model.anatomy.module(site)
     if site.kind == "resid_pre":
         yield module.register_forward_pre_hook(_on_input(edit), with_kwargs=True)
     elif site.kind == "embed":
         yield from _register_embed(model, edit)
+    elif read:
+        yield module.register_forward_hook(_on_output(edit))  # after everyone's edits
     else:
         yield _before_others(module, _on_output(edit))
 
@@ -222,7 +191,9 @@ def _register_embed(model: Model, edit: Editor) -> Iterator[RemovableHandle]:
         inside = False
 
     def embedded(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
-        return edit(output) if inside else None
+        nonlocal inside
+        first, inside = inside, False  # GPT-2 embeds token types with the same module
+        return edit(output) if first else None
 
     decoder = model.anatomy.decoder
     yield decoder.register_forward_pre_hook(enter, with_kwargs=True)

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,8 @@ def _csv(path: Path, text: str) -> list[Row]:
                 )
             rows.append(dict(row))
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not CSV ({error})") from error
+        line = reader.reader.line_num  # its own is behind while a row fails
+        raise DataError(f"{path}, line {line}: not CSV ({error})") from error
     return rows
 
 
@@ -73,9 +73,11 @@ def sha256(path: str | Path) -> str:
 def write_whole(path: Path, text: str) -> None:
     """Write a text file by way of a temporary one beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, encoding="utf-8", newline="\n"
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        scratch = Path(file.name)
+    try:
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+        scratch.chmod(0o644)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

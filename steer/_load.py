@@ -1,10 +1,11 @@
 """Loads a model by name: from the zoo, a folder, a GGUF file or the hub."""
 
-import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -59,7 +60,7 @@ def load(
         else:
             hf, tokenizer = _read(name, options)
             revision = options.get("revision")
-    except (OSError, ValueError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, SafetensorError, struct.error) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(_why_not(name, error)) from error

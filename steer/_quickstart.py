@@ -1,6 +1,5 @@
 """The main job, end to end: a real model, a steering vector, and what it measurably changed."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,21 @@ import torch
 from steer.hooks import Model, Plan, attach
 
 from ._eval._evaluate import evaluate
-from ._eval._report import html
+from ._eval._report import write_report
 from ._eval._tasks import PROMPTS
 from ._eval._tune import Tuning
-from ._files import write_whole
 
 COMMAND = "steer quickstart"
 
-TUNING = Tuning(pairs=50)
-"""Fewer pairs than elsewhere, to stay within a few minutes on two cores."""
+
+def _tuning(model: Model) -> Tuning:
+    """Less than elsewhere, to stay within a few minutes on two cores."""
+    return Tuning(
+        layers=tuple(sorted({int(depth * model.n_layers) for depth in (0.4, 0.5, 0.6)})),
+        strengths=(0.15, 0.3, 0.45),
+        sources=40,
+        options={"grains": {"steps": 8}},
+    )
 
 
 def quickstart(
@@ -41,7 +46,7 @@ def quickstart(
         "misconceptions",
         method="grains",
         beside=["caa"],
-        tuning=TUNING,
+        tuning=_tuning(model),
         out=folder,
         seed=seed,
         progress=progress,
@@ -49,8 +54,7 @@ def quickstart(
     questions = [row["question"] for row in result.rows[:2]]
     summary = result.summary | {"examples": answers(model, result.plans["steered"], questions)}
     summary["seconds"] = round(time.monotonic() - started, 1)
-    write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_whole(folder / "report.html", html(summary, f"{COMMAND} --seed {seed}"))
+    write_report(folder, summary, f"{COMMAND} --seed {seed}")
     return summary
 
 

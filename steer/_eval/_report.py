@@ -1,12 +1,16 @@
 """A summary as one self-contained HTML page; every text in it is escaped."""
 
 import io
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+
+from steer._files import write_whole
 
 from ._mc import METRICS
 from ._table import header, lines
@@ -32,6 +36,12 @@ def html(summary: Mapping[str, Any], command: str | None = None) -> str:
         command=command,
         unsure="controls" in summary and not summary["controls"],
     )
+
+
+def write_report(folder: Path, summary: Mapping[str, Any], command: str | None = None) -> None:
+    """Write `summary.json` and `report.html`, each whole or not at all."""
+    write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_whole(folder / "report.html", html(summary, command))
 
 
 def _plot(summary: Mapping[str, Any]) -> Figure:

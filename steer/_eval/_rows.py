@@ -63,9 +63,9 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
         write_whole(path, json.dumps(identity, indent=1) + "\n")
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path} is damaged ({error.msg}); choose another --out") from error
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}); choose another --out") from error
     changed = sorted(k for k in {*before, *identity} if before.get(k) != identity.get(k))
     if changed:
         details = ", ".join(f"{k} was {before.get(k)!r}, is {identity.get(k)!r}" for k in changed)

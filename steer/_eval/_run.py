@@ -1,7 +1,5 @@
 """Measures every arm on the same questions, a few questions at a time, resumably."""
 
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +19,9 @@ def run_arms(
     setting: Setting, questions: Sequence[Question], arms: Arms, rows: Rows
 ) -> list[dict[str, Any]]:
     """One row a question, with the results of each arm; rows that are there already are kept."""
+    for plan in arms.values():  # a plan that does not fit should say so before the work begins
+        with attach(setting.model, plan):
+            pass
     todo = [q for q in questions if q.id not in rows.found]
     steps = [(todo[i : i + CHUNK], name) for i in range(0, len(todo), CHUNK) for name in arms]
     found: dict[str, list[dict[str, Any]]] = {}
@@ -36,10 +37,3 @@ def run_arms(
 def _row(question: Question, n: int, found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     about = {"id": question.id, "question": question.text, "choices": question.choices}
     return about | {name: results[n] for name, results in found.items()}
-
-
-def versions() -> dict[str, str]:
-    """What the numbers depend on besides model, plan and data."""
-    names = ("steer", "torch", "transformers", "captum")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return found | {"python": platform.python_version()}

@@ -2,8 +2,8 @@
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,31 @@ class Tuning:
     """What is tried.
 
     Raises:
-        DataError: if there is nothing to try.
+        DataError: if there is nothing to try, or the metric is unknown.
     """
 
     layers: tuple[int, ...] | None = None
     """Layers to try; None tries five from 40 % to 67 % of the depth."""
 
-    strengths: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2)
+    strengths: tuple[float, ...] = (0.15, 0.3, 0.45, 0.6)
     """Strengths to try, as fractions of the layer's residual norm."""
 
-    pairs: int = 100
-    """At most so many questions of the tuning half give a pair; the others judge."""
+    sources: int = 150
+    """At most so many questions of the tuning half give pairs (never over half); the rest judge."""
+
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options of each method by its name, such as `{"grains": {"steps": 10}}`."""
 
     metric: str = "mc2"
     """What the choice maximises."""
 
     def __post_init__(self) -> None:
-        if self.layers == () or not self.strengths or self.pairs < 1:
-            raise DataError(f"Tuning: needs layers, strengths and pairs, got {self}")
+        if self.layers == () or not self.strengths or self.sources < 1:
+            raise DataError(f"Tuning: needs layers, strengths and sources, got {self}")
+        if self.metric not in METRICS:
+            raise DataError(
+                f"Tuning: unknown metric {self.metric!r}; expected {' or '.join(METRICS)}"
+            )
 
     def layers_in(self, model: Model) -> tuple[int, ...]:
         """The layers to try in this model."""
@@ -77,10 +84,11 @@ def tuned_plan(
     """
     order = list(questions)
     random.Random(setting.seed + 1).shuffle(order)
-    count = min(tuning.pairs, len(order) // 2)
+    count = min(tuning.sources, len(order) // 2)
     pairs = pairs_of(order[:count], setting.template, setting.seed)
     layers = tuning.layers_in(setting.model)
-    plan = extract(method, setting.model, pairs, layers, progress=setting.progress)
+    options = dict(tuning.options.get(method, {}))
+    plan = extract(method, setting.model, pairs, layers, progress=setting.progress, **options)
     grid = _grid(f"tuning {method}", setting, order[count:], plan, tuning.strengths)
     best = max(grid, key=lambda tried: tried[tuning.metric])
     layer, strength = int(best["layer"]), best["strength"]
@@ -117,7 +125,7 @@ def _grid(
     judges: Sequence[Question],
     plan: Plan,
     strengths: Sequence[float],
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """The mean metrics at every layer and strength."""
     grid = []
     tries = [(layer, strength) for layer in plan.layers for strength in strengths]

@@ -1,0 +1,142 @@
+from typing import Any
+
+import pytest
+import torch
+from tokenizers.processors import TemplateProcessing
+
+import onerow
+import tiny
+from steer.hooks import DataError, Model, ModelError, as_model
+
+
+def test_rows_are_padded_by_hand(model: Model) -> None:
+    left = model.batch([[5, 6, 7], [8]])
+    assert {name: tensor.tolist() for name, tensor in left.items()} == {
+        "input_ids": [[5, 6, 7], [0, 0, 8]],
+        "attention_mask": [[1, 1, 1], [0, 0, 1]],
+        "position_ids": [[0, 1, 2], [0, 0, 0]],
+    }
+    right = model.batch([[5, 6, 7], [8]], pad="right")
+    assert right["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert right["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert right["position_ids"][0].tolist() == [0, 1, 2]
+    assert right["position_ids"][1, 0] == 0
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [[5], []]])
+def test_an_empty_row_is_refused(model: Model, rows: list[list[int]]) -> None:
+    with pytest.raises(DataError, match="^batch: expected rows of at least one token each, got"):
+        model.batch(rows)
+
+
+def test_an_unknown_side_is_refused(model: Model) -> None:
+    message = "^batch: unknown side 'Left' to pad; expected left or right$"
+    with pytest.raises(DataError, match=message):
+        model.batch([[5]], pad="Left")
+
+
+def test_a_text_becomes_its_words(model: Model) -> None:
+    # WORDS begin at 4: Q: A: What Who Where Is Are the a an sky
+    assert model.token_ids("Q: What Is the sky nonsense") == [4, 6, 9, 11, 14, 3]
+
+
+def test_a_text_starts_once() -> None:
+    words = tiny.tokenizer()
+    words.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    model = Model(tiny.network(), words)
+    assert model.token_ids("the sky") == [1, 11, 14]
+    assert model.token_ids("the sky", start=False) == [11, 14]
+    assert model.token_ids("<s> the sky") == [1, 11, 14]
+
+
+def test_a_chat_ends_where_the_answer_begins(model: Model) -> None:
+    model.tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    assert model.chat("sky ?") == "[user]sky ?[assistant]"
+    assert model.chat("sky ?", system="yes") == "[system]yes[user]sky ?[assistant]"
+
+
+def test_a_chat_needs_a_template(model: Model) -> None:
+    message = "^tiny-llama: the tokenizer has no chat template; use plain prompts$"
+    with pytest.raises(DataError, match=message):
+        model.chat("sky ?")
+
+
+def test_text_is_continued_greedily(any_model: Model) -> None:
+    prompts = ["What Is the sky ?", "Who ?"]
+    expected = []
+    for prompt in prompts:
+        ids = any_model.token_ids(prompt)
+        for _ in range(4):
+            logits = any_model.hf(torch.tensor([ids]), use_cache=False).logits
+            ids.append(int(logits[0, -1].argmax()))
+        new = ids[len(any_model.token_ids(prompt)) :]
+        new = new[: new.index(2)] if 2 in new else new
+        expected.append(any_model.tokenizer.decode(new, skip_special_tokens=True))
+    assert any_model.generate_text(prompts, max_new_tokens=4) == expected
+    assert any_model.generate_text(prompts[1], max_new_tokens=4) == expected[1]
+
+
+def test_several_continuations_are_a_list(model: Model) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 2, "num_beams": 2, "num_return_sequences": 2}
+    assert len(model.generate_text("sky", **options)) == 2
+    assert len(model.generate_text(["sky", "sun"], **options)) == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "change"),
+    [
+        ("logit_scale", lambda x: x * 0.25),
+        ("logits_scaling", lambda x: x / 4),
+        ("final_logit_softcapping", lambda x: torch.tanh(x / 4) * 4),
+    ],
+)
+def test_logits_follow_the_configuration(setting: str, change: Any, model: Model) -> None:
+    states = torch.randn(2, 3, tiny.D_MODEL, generator=torch.Generator().manual_seed(0))
+    plain = states @ model.hf.lm_head.weight.T
+    setattr(model.hf.config, setting, 0.25 if setting == "logit_scale" else 4.0)
+    torch.testing.assert_close(model.logits(states), change(plain))
+
+
+def test_frozen_turns_off_and_restores() -> None:
+    model = tiny.model()
+    hf = model.hf
+    hf.train()
+    hf.model.layers[1].eval()
+    hf.lm_head.weight.requires_grad_(False)
+    modes = [module.training for module in hf.modules()]
+    wanted = [p.requires_grad for p in hf.parameters()]
+    with pytest.raises(KeyError, match="stop"), model.frozen():
+        assert not any(module.training for module in hf.modules())
+        assert not any(p.requires_grad for p in hf.parameters())
+        raise KeyError("stop")
+    assert [module.training for module in hf.modules()] == modes
+    assert [p.requires_grad for p in hf.parameters()] == wanted
+
+
+def test_a_model_says_what_it_is(model: Model) -> None:
+    assert repr(model) == (
+        "Model('tiny-llama', LlamaForCausalLM, layers=4, d_model=32, dtype=float32, device='cpu')"
+    )
+    assert (model.pad_id, model.n_layers, model.d_model) == (0, 4, 32)
+
+
+def test_a_wrapper_is_made_once(model: Model) -> None:
+    assert as_model(model) is model
+    assert as_model(model.hf).hf is model.hf
+
+
+def test_a_missing_tokenizer_is_named() -> None:
+    message = "^LlamaForCausalLM: no tokenizer; wrap the model as Model"
+    with pytest.raises(ModelError, match=message):
+        Model(tiny.network()).generate_text("sky")
+
+
+def test_another_module_is_refused() -> None:
+    message = "^Model: expected a transformers PreTrainedModel, got Linear; steer.load"
+    with onerow.unchecked(), pytest.raises(ModelError, match=message):
+        Model(torch.nn.Linear(2, 2))  # type: ignore[arg-type]

@@ -1,0 +1,171 @@
+import json
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import byhand
+import pytest
+import quiz
+import tiny
+
+from steer._eval import Tuning, evaluate
+from steer.hooks import DataError, Model, Plan, PlanError, TaskError, add, resid_post
+
+SITE = resid_post(1)
+VECTOR = tiny.vector(50)
+QUICK = Tuning(layers=(1,), strengths=(0.2, 0.5), sources=100, options={"grains": {"steps": 2}})
+
+
+def plan() -> Plan:
+    return add(SITE, VECTOR, strength=2.0)
+
+
+def plain(value: object) -> Any:
+    """As it comes back from a JSON file."""
+    return json.loads(json.dumps(value))
+
+
+def by_hand(model: Model, strength: float) -> list[dict[str, float]]:
+    """MC1 and MC2 of each question with a vector added to every token."""
+    found = []
+    for row in quiz.rows():
+        prompt = model.tokenizer(f"Q: {row['question']} A:")["input_ids"]
+        scores = {}
+        with byhand.adding(model.anatomy.layers[1], strength * VECTOR, 0):
+            for choice in row["correct_answers"] + row["incorrect_answers"]:
+                ids = model.tokenizer(choice)["input_ids"]
+                scores[choice] = byhand.score(model.hf, prompt, ids)
+        false = [scores[choice] for choice in row["incorrect_answers"]]
+        shares = [sum(map(exp, scores.values())), sum(map(exp, false))]
+        mc1 = float(scores[row["best_answer"]] > max(false))
+        found.append({"mc1": mc1, "mc2": 1 - shares[1] / shares[0]})
+    return found
+
+
+def mean(rows: list[dict[str, float]], metric: str) -> float:
+    return sum(row[metric] for row in rows) / len(rows)
+
+
+def test_a_plan_is_measured_beside_the_model_alone(model: Model, tmp_path: Path) -> None:
+    found = evaluate(model, "truthfulqa", plan(), data=quiz.write(tmp_path), seed=1)
+    base, steered = by_hand(model, 0.0), by_hand(model, 2.0)
+    for metric in ("mc1", "mc2"):
+        before, after = mean(base, metric), mean(steered, metric)
+        assert found.summary["base"][metric]["value"] == pytest.approx(before, abs=1e-4)
+        assert found.summary["steered"][metric]["value"] == pytest.approx(after, abs=1e-4)
+        delta = found.summary["delta"][metric]["value"]
+        assert delta == pytest.approx(after - before, abs=2e-4)
+        flipped = found.summary["others"]["flipped"]["value"][metric]["value"]
+        assert flipped == pytest.approx(mean(by_hand(model, -2.0), metric), abs=1e-4)
+    for row, one, other in zip(found.rows, base, steered, strict=True):
+        assert {m: row["base"][m] for m in one} == pytest.approx(one, abs=1e-4)
+        assert {m: row["steered"][m] for m in other} == pytest.approx(other, abs=1e-4)
+
+
+def test_the_random_arm_is_the_mean_of_five(model: Model, tmp_path: Path) -> None:
+    found = evaluate(model, "truthfulqa", plan(), data=quiz.write(tmp_path))
+    names = [f"random {n}" for n in range(5)]
+    values = [row[name]["mc2"] for row in found.rows for name in names]
+    steered = [row["steered"]["mc2"] for row in found.rows]
+    random = found.summary["others"]["random"]
+    assert random["value"]["mc2"]["value"] == pytest.approx(sum(values) / 60, abs=1e-6)
+    over = sum(steered) / 12 - sum(values) / 60
+    assert random["steered_over"]["mc2"]["value"] == pytest.approx(over, abs=1e-6)
+    assert list(found.plans) == ["steered", "flipped", *names]
+
+
+def test_the_summary_of_a_plan(model: Model, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    data = quiz.write(tmp_path)
+    found = evaluate(model, "truthfulqa", plan(), data=data, limit=5, seed=7, out=out)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary == plain(found.summary)
+    expected = {"task": "truthfulqa", "model": "tiny-llama", "items": 5, "seed": 7, "limit": 5}
+    expected |= {"plan": plan().hash, "prompt": "qa", "controls": True, "dtype": "float32"}
+    assert {key: summary[key] for key in expected} == expected
+    assert set(summary["base"]) == set(summary["steered"]) == {"mc1", "mc2"}
+    assert set(summary["steered"]["mc1"]) == {"value", "low", "high"}
+    assert set(summary["delta"]["mc2"]) == {"value", "low", "high", "p"}
+    assert summary["tuning"]["items"] == 0
+    assert {"seconds", "data", "versions"} <= set(summary)
+    lines = (out / "rows.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == plain(found.rows)
+    assert [json.loads(line)["id"] for line in lines] == [0, 1, 2, 3, 4]
+    assert (out / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_model_alone_has_no_steered_arm(model: Model, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = evaluate(model, "truthfulqa", data=quiz.write(tmp_path), out=out)
+    assert found.plans == {}
+    assert not {"steered", "delta", "others"} & set(found.summary)
+    assert found.summary["plan"] is None
+    assert set(found.rows[0]) == {"id", "question", "choices", "base"}
+    assert (out / "report.html").exists()
+
+
+def test_a_method_is_tuned_on_one_half_and_reported_on_the_other(
+    model: Model, tmp_path: Path
+) -> None:
+    found = evaluate(
+        model,
+        "truthfulqa",
+        method="grains",
+        beside=["caa", "grains"],
+        tuning=QUICK,
+        data=quiz.write(tmp_path),
+        controls=False,
+    )
+    summary = found.summary
+    assert (summary["items"], len(found.rows)) == (6, 6)
+    assert list(summary["chosen"]) == summary["methods"] == ["grains", "caa"]
+    assert list(summary["others"]) == ["caa"]
+    assert list(found.plans) == ["steered", "caa"]
+    for name, arm in (("grains", "steered"), ("caa", "caa")):
+        how = summary["chosen"][name]
+        assert how["items"] == 3  # six questions tune, of which three judge
+        assert (how["layer"], how["strength"]) in [(1, 0.2), (1, 0.5)]
+        (item,) = found.plans[arm]
+        assert (item.site, item.strength) == (SITE, how["strength"])
+    first = summary["chosen"]["grains"]
+    assert summary["tuning"] == {k: first[k] for k in ("items", "pairs", "layer", "strength")}
+    assert summary["plan"] == found.plans["steered"].hash
+
+
+def test_without_a_folder_the_result_is_the_same(model: Model, tmp_path: Path) -> None:
+    options = {"data": quiz.write(tmp_path), "method": "caa", "tuning": QUICK}
+    here = evaluate(model, "truthfulqa", **options)
+    there = evaluate(model, "truthfulqa", out=tmp_path / "out", **options)
+    assert here.rows == there.rows
+    assert here.summary | {"seconds": 0} == there.summary | {"seconds": 0}
+
+
+def test_the_model_is_left_as_it_was(model: Model, tmp_path: Path) -> None:
+    hooks = tiny.hook_count(model.hf)
+    evaluate(model, "truthfulqa", method="grains", tuning=QUICK, data=quiz.write(tmp_path))
+    assert tiny.hook_count(model.hf) == hooks
+    assert all(p.requires_grad and p.grad is None for p in model.hf.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"plan": plan(), "method": "caa"},
+            DataError,
+            "evaluate: give a plan or a method, not both",
+        ),
+        ({"beside": ["caa"]}, DataError, "evaluate: beside needs a method to stand beside"),
+        ({"method": "iti"}, TaskError, "eval: unknown method 'iti'; expected caa, grains, repe"),
+        ({"method": "caa", "beside": ["x"]}, TaskError, "eval: unknown method 'x'; expected caa"),
+        ({"prompt": "chat"}, TaskError, "eval: unknown prompt 'chat'; expected one of qa, primer"),
+        ({"method": "caa", "limit": 3}, DataError, "tuning needs at least 4 questions, got 3"),
+        ({"limit": 0}, DataError, "truthfulqa: the limit must be at least 1, got 0"),
+        ({"plan": add(SITE, tiny.vector(size=8))}, PlanError, "the plan edits a hidden size of 8"),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    model: Model, tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        evaluate(model, "truthfulqa", data=quiz.write(tmp_path), **options)
