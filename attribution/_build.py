@@ -16,7 +16,7 @@ def layers_of(model: Model, layers: int | Iterable[int] | None) -> list[int]:
         SiteError: a layer that the model does not have, or none at all.
     """
     if layers is None:
-        return [round(0.6 * model.n_layers)]
+        return [int(0.6 * model.n_layers)]
     chosen = [layers] if isinstance(layers, int) else list(dict.fromkeys(layers))
     if not chosen:
         raise SiteError("layers: none given; name at least one, such as layers=[14]")

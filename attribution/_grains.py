@@ -47,8 +47,8 @@ def grains(
 
     With `over="prompt"`, as in the paper, both sets are drawn from the prompt and states are read
     at its end. With `over="answer"` the sequences are `x + y+` (for `I+`) and `x + y-` (for `I-`),
-    so that the answers' own tokens can be chosen as well. With every token ablated that would be CAA;
-    `k` says how much of that contrast to keep.
+    so that the answers' own tokens can be chosen as well. With every token ablated that would be
+    CAA; `k` says how much of that contrast to keep.
 
     Args:
         model: the model to read from.

@@ -1,6 +1,7 @@
 """Which tokens make the preferred answer likelier: integrated gradients over input embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ import torch
 from captum.attr import IntegratedGradients
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from steer.hooks import DataError, Model, by_tokens, track
 
@@ -85,7 +87,7 @@ def integrated_gradients(
     absent = baseline_vector(model, baseline)
     lengths = [len(p) + len(a) for p, a in rows]
     groups = by_tokens(lengths, max(1, batch_tokens // 4))
-    with model.frozen():
+    with model.frozen(), _quick_attention(model):
         for group in track(groups, "attributing tokens", total=len(groups), show=progress):
             chosen = [rows[i] for i in group]
             room = batch_tokens // max(lengths[i] for i in group)
@@ -93,6 +95,19 @@ def integrated_gradients(
             for i, (prompt, answer), s, d in zip(group, chosen, scores, deltas, strict=True):
                 found[i] = Scored(prompt, answer, s[: lengths[i]].float().cpu(), float(d))
     return [scored for scored in found if scored is not None]
+
+
+@contextmanager
+def _quick_attention(model: Model) -> Iterator[None]:
+    """On a CPU, attention by plain matrix products.
+
+    The fused kernel's backward pass is several times slower there on texts of ordinary length.
+    """
+    if model.device.type != "cpu":
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def _attribute(

@@ -94,8 +94,8 @@ class Model:
     @property
     def pad_id(self) -> int:
         """The token that fills up shorter rows; it is masked, so any will do."""
-        pad, eos = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
-        return int(pad if pad is not None else eos if eos is not None else 0)
+        ends = (getattr(self._tokenizer, f"{name}_token_id", None) for name in ("pad", "eos"))
+        return next((int(token) for token in ends if token is not None), 0)
 
     def token_ids(self, text: str, *, start: bool = True) -> list[int]:
         """The tokens of a text.

@@ -16,9 +16,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from steer.hooks import Model, ModelError
+from steer.hooks import Model, ModelError, SteerError
 
 from ._zoo import ZOO, pull
+
+# What the libraries below raise over files that are missing, damaged or not what they seem.
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, struct.error)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -47,7 +50,9 @@ def load(
         ModelError: nothing of that name, files that are no model, or an unknown dtype or device.
         DownloadError: a zoo model that cannot be fetched.
     """
-    name = str(name_or_path)
+    name = (
+        str(Path(name_or_path).expanduser()) if str(name_or_path)[:1] == "~" else str(name_or_path)
+    )
     where = _device(device)
     options["dtype"] = _dtype(dtype, where)
     try:
@@ -60,8 +65,8 @@ def load(
         else:
             hf, tokenizer = _read(name, options)
             revision = options.get("revision")
-    except (OSError, ValueError, SafetensorError, struct.error) as error:
-        if isinstance(error, ModelError):
+    except _UNREADABLE as error:
+        if isinstance(error, SteerError):
             raise
         raise ModelError(_why_not(name, error)) from error
     if "device_map" not in options:

@@ -12,7 +12,9 @@ from steer._versions import versions
 from steer.attribution import PairLike, as_pairs, caa, grains, repe
 from steer.hooks import Model, Plan, TaskError, as_model
 
-METHODS: dict[str, Callable[..., Plan]] = {"caa": caa, "grains": grains, "repe": repe}
+Method = Callable[..., Plan]
+
+METHODS: dict[str, Method] = {"caa": caa, "grains": grains, "repe": repe}
 """Each takes a model, pairs and layers, and returns a plan."""
 
 
@@ -41,10 +43,9 @@ def extract(
     Raises:
         TaskError: unknown method. DataError: no pairs, or broken ones. SiteError: no such layer.
     """
-    if method not in METHODS:
-        raise TaskError(f"extract: unknown method {method!r}; expected {', '.join(METHODS)}")
+    make = method_of(method)
     checked = as_pairs(pairs)
-    plan = METHODS[method](as_model(model), checked, layers, **options)
+    plan = make(as_model(model), checked, layers, **options)
     data = json.dumps([asdict(pair) for pair in checked], ensure_ascii=False)
     made = {
         "data": hashlib.sha256(data.encode()).hexdigest(),
@@ -52,3 +53,14 @@ def extract(
         "seed": seed,
     }
     return Plan(plan.interventions, dict(plan.meta) | made)
+
+
+def method_of(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        TaskError: if there is none.
+    """
+    if name not in METHODS:
+        raise TaskError(f"unknown method {name!r}; expected one of {', '.join(METHODS)}")
+    return METHODS[name]

@@ -17,11 +17,64 @@ from transformers import (
 
 from steer.hooks import Model
 
-WORDS = (
-    "Q: A: What Who Where Is Are the a an sky sea sun moon cat dog bird fish blue green red "
-    "white black big small not it is was yes no Paris Lyon London Rome river of in and or fire "
-    "ice hot cold fast slow old new one two three four five . ? !"
-).split()
+WORDS = [
+    "Q:",
+    "A:",
+    "What",
+    "Who",
+    "Where",
+    "Is",
+    "Are",
+    "the",
+    "a",
+    "an",
+    "sky",
+    "sea",
+    "sun",
+    "moon",
+    "cat",
+    "dog",
+    "bird",
+    "fish",
+    "blue",
+    "green",
+    "red",
+    "white",
+    "black",
+    "big",
+    "small",
+    "not",
+    "it",
+    "is",
+    "was",
+    "yes",
+    "no",
+    "Paris",
+    "Lyon",
+    "London",
+    "Rome",
+    "river",
+    "of",
+    "in",
+    "and",
+    "or",
+    "fire",
+    "ice",
+    "hot",
+    "cold",
+    "fast",
+    "slow",
+    "old",
+    "new",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    ".",
+    "?",
+    "!",
+]
 D_MODEL, N_LAYERS = 32, 4
 
 

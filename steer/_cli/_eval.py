@@ -44,6 +44,7 @@ def evaluate(
     from steer import evaluate as run
     from steer._eval._report import write_report
     from steer._eval._tasks import TASKS, task_of
+    from steer._methods import method_of
 
     from ._print import table
 
@@ -52,6 +53,8 @@ def evaluate(
             print(f"{item.name:15} {item.about}; {item.licence}; {item.source}")
         return
     task_of(task).file(data)
+    for name in [*([method] if method else []), *(beside or ())]:
+        method_of(name)
     wanted = layers_of(layers)
     given = None if plan is None else Plan.load(plan)
     result = run(

@@ -28,7 +28,9 @@ def extract(
     """
     from steer import extract as extract_plan
     from steer._files import read_rows
+    from steer._methods import method_of
 
+    method_of(method)
     wanted, rows = layers_of(layers), read_rows(pairs)
     steered = load(model, device, dtype)
     plan = extract_plan(

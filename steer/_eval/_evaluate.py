@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from steer._methods import METHODS
+from steer._methods import method_of
 from steer._versions import versions
-from steer.hooks import DataError, Model, Plan, TaskError, as_model
+from steer.hooks import DataError, Model, Plan, as_model, attach
 
 from ._arms import with_controls
 from ._report import write_report
@@ -100,12 +100,14 @@ def evaluate(
         "seed": seed,
         "versions": versions(),
     }
+    mine, questions = halves(questions, seed) if methods else ([], questions)
+    with attach(setting.model, plan):
+        pass  # a plan that does not fit must not leave its mark on the folder
     folder = None if out is None else Path(out)
     rows = Rows(folder, identity)
     plans = {} if plan is None else {"steered": plan}
     chosen: dict[str, dict[str, Any]] = {}
     if methods:
-        mine, questions = halves(questions, seed)
         made, chosen = tuned_plans(methods, setting, mine, tuning, folder)
         plans = {"steered": made[methods[0]], **{name: made[name] for name in methods[1:]}}
     arms: dict[str, Plan | None] = {"base": None, **plans}
@@ -130,6 +132,5 @@ def _checked(plan: Plan | None, method: str | None, beside: Sequence[str]) -> li
         raise DataError("evaluate: beside needs a method to stand beside")
     methods = list(dict.fromkeys([*([method] if method else []), *beside]))
     for name in methods:
-        if name not in METHODS:
-            raise TaskError(f"eval: unknown method {name!r}; expected {', '.join(METHODS)}")
+        method_of(name)
     return methods

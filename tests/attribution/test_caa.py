@@ -1,13 +1,13 @@
 from collections.abc import Callable
 from statistics import median_low
 
-import byhand
 import jaxtyping
 import pytest
-import tiny
 import torch
 from torch import Tensor
 
+import byhand
+import tiny
 from steer.attribution import caa
 from steer.hooks import DataError, Model, ModelError, Plan, PlanError, SiteError, attach, resid_post
 

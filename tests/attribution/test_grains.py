@@ -1,12 +1,12 @@
 from statistics import median_low
 
-import byhand
 import jaxtyping
 import pytest
-import tiny
 import torch
 from torch import Tensor
 
+import byhand
+import tiny
 from steer.attribution import grains
 from steer.hooks import DataError, Model, PlanError, SiteError, resid_post
 

@@ -1,10 +1,10 @@
-import byhand
 import jaxtyping
 import pytest
-import tiny
 import torch
 from torch import Tensor
 
+import byhand
+import tiny
 from steer.attribution import Scored, integrated_gradients
 from steer.hooks import DataError, Model
 
@@ -93,12 +93,20 @@ def test_an_unknown_baseline(model: Model, monkeypatch: pytest.MonkeyPatch) -> N
         integrated_gradients(model, ROWS, fixed_answer=False, baseline="padding")
 
 
-def state_of(model: Model) -> tuple[list[bool], list[bool]]:
-    wanted = [p.requires_grad for p in model.hf.parameters()]
-    return wanted, [module.training for module in model.hf.modules()]
+State = tuple[list[bool], list[bool], list[bool]]
 
 
-def mixed(model: Model) -> tuple[list[bool], list[bool]]:
+def state_of(model: Model) -> State:
+    """What is trained, what is in training mode, and which kernels of attention are on."""
+    kernels = torch.backends.cuda
+    return (
+        [parameter.requires_grad for parameter in model.hf.parameters()],
+        [module.training for module in model.hf.modules()],
+        [kernels.flash_sdp_enabled(), kernels.mem_efficient_sdp_enabled()],
+    )
+
+
+def mixed(model: Model) -> State:
     """Freeze some parameters and put a layer in training mode; the state that must come back."""
     for n, parameter in enumerate(model.hf.parameters()):
         parameter.requires_grad_(n % 3 > 0)
@@ -126,7 +134,7 @@ def test_parameters_and_modes_are_as_before_after_an_exception(model: Model) -> 
     with pytest.raises(RuntimeError, match="out of memory"):
         integrated_gradients(model, ROWS, fixed_answer=False, steps=3)
     handle.remove()
-    wanted, training = during[0]
+    wanted, training, _ = during[0]
     assert not any(wanted)
     assert not any(training)
     assert state_of(model) == before

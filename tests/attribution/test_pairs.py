@@ -3,10 +3,10 @@ from collections.abc import Sequence
 
 import jaxtyping
 import pytest
-import tiny
 from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
+import tiny
 from steer.attribution import Pair, answer_ids, as_pairs
 from steer.hooks import DataError, Model
 

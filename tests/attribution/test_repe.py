@@ -1,10 +1,10 @@
 from statistics import median_low
 
-import byhand
 import numpy as np
 import pytest
 import torch
 
+import byhand
 from steer.attribution import repe
 from steer.hooks import Model, PlanError
 

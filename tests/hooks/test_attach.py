@@ -113,7 +113,9 @@ def test_a_bare_transformers_model_is_steered(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [add(resid_post(1), V, keep_norm=True), ablate(resid_post(1), V)], ids=["keep", "ablate"]
+    "plan",
+    [add(resid_post(1), V, keep_norm=True), ablate(resid_post(1), V)],
+    ids=["keep", "ablate"],
 )
 def test_an_edit_is_that_of_one_token_at_a_time(model: Model, plan: Plan) -> None:
     item = next(iter(plan))
@@ -142,7 +144,10 @@ def test_another_hidden_size_is_refused(model: Model, made: Plan) -> None:
 
 def test_a_missing_layer_is_refused(model: Model) -> None:
     plan = add(resid_post(1), V) + add(resid_post(4), V)
-    with pytest.raises(SiteError, match="^site resid_post.4: the model has 4"), attach(model, plan):
+    with (
+        pytest.raises(SiteError, match=r"^site resid_post.4: the model has 4"),
+        attach(model, plan),
+    ):
         raise AssertionError("entered")
     assert tiny.hook_count(model.hf) == 0
 

@@ -53,7 +53,7 @@ def test_a_neighbour_changes_nothing(any_model: Model, pad: str) -> None:
 
 
 _llama = tiny.model()
-_row = st.lists(st.integers(3, 60), min_size=1, max_size=9)
+_row = st.lists(st.integers(3, tiny._COMMON["vocab_size"] - 1), min_size=1, max_size=9)
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)
@@ -86,9 +86,7 @@ def test_two_threads_steer_two_models() -> None:
     alone = [run(i) for i in (0, 1)]
     barrier = threading.Barrier(2)
     together: dict[int, list[int]] = {}
-    threads = [
-        threading.Thread(target=lambda i=i: together.update({i: run(i)})) for i in (0, 1)
-    ]
+    threads = [threading.Thread(target=lambda i=i: together.update({i: run(i)})) for i in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -84,9 +84,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @spans
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_to_decode_agrees_with_one_row_alone(
-    model: Model, way: str, span: str
-) -> None:
+def test_every_way_to_decode_agrees_with_one_row_alone(model: Model, way: str, span: str) -> None:
     assert _new(model, _plan(span), **WAYS[way]) == _expected(span)
 
 

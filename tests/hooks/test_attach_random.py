@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import onerow
 import tiny
-from steer.hooks import Add, Ablate, Intervention, Plan, Site, Span, attach, prompts
+from steer.hooks import Ablate, Add, Intervention, Plan, Site, Span, attach, prompts
 
 MODEL = tiny.model()
 KINDS = ["resid_pre", "resid_post", "attn_out", "mlp_out", "embed", "final"]
@@ -40,11 +40,15 @@ def _plan(some: list[onerow.Step]) -> Plan:
 
 
 plans = st.lists(steps(), min_size=1, max_size=3)
-rows = st.lists(st.lists(st.integers(3, 60), min_size=1, max_size=8), min_size=1, max_size=3)
+rows = st.lists(
+    st.lists(st.integers(3, tiny._COMMON["vocab_size"] - 1), min_size=1, max_size=8),
+    min_size=1,
+    max_size=3,
+)
 sides = st.sampled_from(["left", "right"])
 
 
-@settings(deadline=None, max_examples=80, derandomize=True)
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(plans, rows, sides, st.data())
 def test_a_padded_pass_is_that_of_each_row_alone(
     some: list[onerow.Step], rows: list[list[int]], pad: str, data: st.DataObject
@@ -58,7 +62,7 @@ def test_a_padded_pass_is_that_of_each_row_alone(
         torch.testing.assert_close(out[mask.bool()], expected, rtol=1e-3, atol=1e-3)
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(plans, rows, st.sampled_from([{}, {"use_cache": False}, {"prefill_chunk_size": 2}]))
 def test_generation_is_that_of_each_row_alone(
     some: list[onerow.Step], rows: list[list[int]], way: dict[str, Any]

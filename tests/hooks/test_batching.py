@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_batches_keep_their_promises(lengths: list[int], budget: int) -> None:
     for batch in batches:
         width = max(lengths[i] for i in batch)
         assert len(batch) * width <= budget or len(batch) == 1
-    for batch, later in zip(batches, batches[1:], strict=False):
+    for batch, later in pairwise(batches):
         width = max(1, *(lengths[i] for i in batch))
         assert later, "an empty batch"
         assert (len(batch) + 1) * width > budget, "a batch was closed while there was room"

@@ -98,7 +98,9 @@ def test_the_callers_vector_is_a_separate_one(kind: type[Add] | type[Ablate]) ->
     assert torch.equal(mine, torch.zeros(tiny.D_MODEL))
 
 
-@pytest.mark.parametrize("edit", [Add(tiny.vector()), Add(tiny.vector(), True), Ablate(tiny.vector())])
+@pytest.mark.parametrize(
+    "edit", [Add(tiny.vector()), Add(tiny.vector(), True), Ablate(tiny.vector())]
+)
 def test_states_are_never_changed_in_place(edit: Add | Ablate) -> None:
     states = _states()
     got = edit.bind(1.0, states)(states)
@@ -129,9 +131,7 @@ def test_a_broken_vector_is_refused(kind: type[Add] | type[Ablate], bad: float) 
     ("vector", "got"),
     [(torch.ones(2, 3), r"\(2, 3\)"), (torch.tensor(1.0), r"\(\)"), ([1.0, 2.0], "list")],
 )
-def test_a_wrong_shape_is_refused(
-    kind: type[Add] | type[Ablate], vector: object, got: str
-) -> None:
+def test_a_wrong_shape_is_refused(kind: type[Add] | type[Ablate], vector: object, got: str) -> None:
     message = rf"^{kind.__name__}: expected a vector of shape \(d_model,\), got {got}$"
     with onerow.unchecked(), pytest.raises(PlanError, match=message):
         kind(vector)  # type: ignore[arg-type]

@@ -39,7 +39,9 @@ def _alone(span: str) -> list[list[int]]:
 
 CALLS: dict[str, Call] = {
     "keywords": lambda m, b: m.hf.generate(**b, **GREEDY),
-    "mask": lambda m, b: m.hf.generate(b["input_ids"], attention_mask=b["attention_mask"], **GREEDY),
+    "mask": lambda m, b: m.hf.generate(
+        b["input_ids"], attention_mask=b["attention_mask"], **GREEDY
+    ),
     "inputs": lambda m, b: m.hf.generate(inputs=b["input_ids"], **GREEDY),
     "no mask": lambda m, b: m.hf.generate(b["input_ids"], **GREEDY),
     "positional settings": lambda m, b: m.hf.generate(b["input_ids"], GenerationConfig(**GREEDY)),

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def test_rows_are_padded_by_hand(model: Model) -> None:
 
 @pytest.mark.parametrize("rows", [[], [[]], [[5], []]])
 def test_an_empty_row_is_refused(model: Model, rows: list[list[int]]) -> None:
-    with pytest.raises(DataError, match="^batch: expected rows of at least one token each, got"):
+    with pytest.raises(DataError, match=r"^batch: expected rows of at least one token each, got"):
         model.batch(rows)
 
 
@@ -110,10 +111,10 @@ def test_frozen_turns_off_and_restores() -> None:
     hf.lm_head.weight.requires_grad_(False)
     modes = [module.training for module in hf.modules()]
     wanted = [p.requires_grad for p in hf.parameters()]
-    with pytest.raises(KeyError, match="stop"), model.frozen():
+    with suppress(KeyError), model.frozen():
         assert not any(module.training for module in hf.modules())
         assert not any(p.requires_grad for p in hf.parameters())
-        raise KeyError("stop")
+        raise KeyError
     assert [module.training for module in hf.modules()] == modes
     assert [p.requires_grad for p in hf.parameters()] == wanted
 
@@ -122,7 +123,17 @@ def test_a_model_says_what_it_is(model: Model) -> None:
     assert repr(model) == (
         "Model('tiny-llama', LlamaForCausalLM, layers=4, d_model=32, dtype=float32, device='cpu')"
     )
-    assert (model.pad_id, model.n_layers, model.d_model) == (0, 4, 32)
+    assert (model.n_layers, model.d_model) == (4, 32)
+
+
+def test_any_token_fills_up(model: Model) -> None:
+    assert model.pad_id == 0
+    model.tokenizer.pad_token = "fire"
+    assert model.pad_id == model.token_ids("fire")[0]
+    model.tokenizer.pad_token = None
+    assert model.pad_id == 2  # the end of a text
+    model.tokenizer.eos_token = None
+    assert model.pad_id == Model(model.hf).pad_id == 0
 
 
 def test_a_wrapper_is_made_once(model: Model) -> None:

@@ -128,7 +128,9 @@ def test_generation_agrees_with_full_passes(llava: Model, site: Any, span: str) 
     step = onerow.Step(kind, layer, "add", tiny.vector(), span, 2.0)
     language = llava.hf.model.language_model
     for row, image, new in zip(ROWS, inputs["pixel_values"], got[:, len(ROWS[0]) :], strict=True):
-        merged = capture(llava, {"input_ids": torch.tensor([row]), "pixel_values": image[None]}, [embed])
+        merged = capture(
+            llava, {"input_ids": torch.tensor([row]), "pixel_values": image[None]}, [embed]
+        )
         states = merged[embed]
         for token in new:
             out = onerow.states(language, states, len(row), [step])

@@ -144,7 +144,9 @@ def test_the_hash_stays_with_what_does_not_matter() -> None:
     assert learnt.hash == _base().hash
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
+)
 def test_a_plan_can_be_copied(copied: Callable[[Plan], Plan]) -> None:
     plan = Plan(THREE.interventions, {"method": "caa", "layers": [0, 2]})
     got = copied(plan)
@@ -176,7 +178,10 @@ def test_a_plan_cannot_be_changed() -> None:
     ],
 )
 def test_a_wrong_strength_is_refused(strength: Any, message: str) -> None:
-    with onerow.unchecked(), pytest.raises(PlanError, match=f"^strength at resid_post.1: {message}$"):
+    with (
+        onerow.unchecked(),
+        pytest.raises(PlanError, match=f"^strength at resid_post.1: {message}$"),
+    ):
         Intervention(resid_post(1), Add(tiny.vector()), strength=strength)
     with onerow.unchecked(), pytest.raises(PlanError, match=f": {message}$"):
         _base().at(strength)
@@ -184,7 +189,10 @@ def test_a_wrong_strength_is_refused(strength: Any, message: str) -> None:
 
 @pytest.mark.parametrize("other", [True, "2", None])
 def test_only_numbers_scale_a_plan(other: Any) -> None:
-    with onerow.unchecked(), pytest.raises(TypeError, match="unsupported operand|multiply sequence"):
+    with (
+        onerow.unchecked(),
+        pytest.raises(TypeError, match=r"unsupported operand|multiply sequence"),
+    ):
         _base() * other
 
 

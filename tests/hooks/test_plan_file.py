@@ -43,7 +43,12 @@ def test_a_saved_plan_loads_exactly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "plan",
-    [_plan() + _plan(), 2.0 * _plan() + _plan(), Plan(()), add(embed, tiny.vector().requires_grad_())],
+    [
+        _plan() + _plan(),
+        2.0 * _plan() + _plan(),
+        Plan(()),
+        add(embed, tiny.vector().requires_grad_()),
+    ],
     ids=["twice", "shared", "empty", "learnt"],
 )
 def test_every_kind_of_plan_can_be_saved(tmp_path: Path, plan: Plan) -> None:
@@ -89,7 +94,7 @@ def test_a_folder_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_meta_that_is_not_json_is_refused(tmp_path: Path) -> None:
     plan = Plan(_plan().interventions, {"when": object()})
-    with pytest.raises(PlanError, match="^Plan.save: meta is not JSON .*object is not JSON"):
+    with pytest.raises(PlanError, match=r"^Plan.save: meta is not JSON .*object is not JSON"):
         plan.save(tmp_path / "plan")
     assert os.listdir(tmp_path) == []
 
@@ -98,11 +103,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     message = f"^Plan.load: no file {tmp_path / 'none'}; `steer extract` makes one$"
     with pytest.raises(PlanError, match=message):
         Plan.load(tmp_path / "none")
-    with pytest.raises(PlanError, match="^Plan.load: no file"):
+    with pytest.raises(PlanError, match=r"^Plan.load: no file"):
         Plan.load(tmp_path)
 
 
-def _write(path: Path, vector: torch.Tensor, header: dict[str, Any] | None = None, **entry: Any) -> None:
+def _write(
+    path: Path, vector: torch.Tensor, header: dict[str, Any] | None = None, **entry: Any
+) -> None:
     """A file as another program might have written it."""
     item = {
         "site": "resid_post.1",
@@ -140,7 +147,10 @@ def test_other_tensors_are_refused(tmp_path: Path, metadata: dict[str, str] | No
         ({"edit": "rotate"}, "^Plan.load: unknown edit 'rotate'; expected add, ablate$"),
         ({"site": "layer.3"}, "is not a plan of steer .SiteError: Site: unknown kind 'layer'"),
         ({"span": "end"}, "^Span: unknown span 'end'"),
-        ({"strength": float("nan")}, "^strength at resid_post.1: expected a finite number, got nan$"),
+        (
+            {"strength": float("nan")},
+            "^strength at resid_post.1: expected a finite number, got nan$",
+        ),
         ({"options": {"keep": True}}, "is not a plan of steer .TypeError: .*keep"),
     ],
 )
@@ -152,13 +162,13 @@ def test_a_broken_entry_is_refused(tmp_path: Path, entry: dict[str, Any], messag
 
 def test_nan_in_the_file_is_refused(tmp_path: Path) -> None:
     _write(tmp_path / "plan", torch.tensor([1.0, float("nan")]))
-    with pytest.raises(PlanError, match="^Add: the vector has NaN or infinite entries"):
+    with pytest.raises(PlanError, match=r"^Add: the vector has NaN or infinite entries"):
         Plan.load(tmp_path / "plan")
 
 
 def test_a_missing_vector_is_refused(tmp_path: Path) -> None:
     _write(tmp_path / "plan", tiny.vector(), {"interventions": [{"edit": "add"}] * 2})
-    with pytest.raises(PlanError, match="is not a plan of steer .KeyError"):
+    with pytest.raises(PlanError, match=r"is not a plan of steer .KeyError"):
         Plan.load(tmp_path / "plan")
 
 

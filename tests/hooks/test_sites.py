@@ -47,8 +47,7 @@ def test_sites_sort_by_kind_and_then_by_layer() -> None:
         (
             "mlp_out",
             None,
-            "Site: 'mlp_out' needs a layer index from 0, got None; "
-            "write mlp_out(14), for example",
+            "Site: 'mlp_out' needs a layer index from 0, got None; write mlp_out(14), for example",
         ),
         ("resid_pre", -1, "Site: 'resid_pre' needs a layer index from 0, got -1"),
         ("resid_post", True, "Site: 'resid_post' needs a layer index from 0, got True"),

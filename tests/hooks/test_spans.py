@@ -49,7 +49,9 @@ def test_a_decoding_step_is_generated_and_nothing_else() -> None:
 
 def test_a_chunk_of_a_prompt_knows_the_last_token() -> None:
     # Tokens 3 and 4 of prompts with 5 and 4 tokens.
-    chunk = Tokens(torch.ones(2, 2).bool(), torch.tensor([[3, 4], [3, 4]]), torch.tensor([[5], [4]]))
+    chunk = Tokens(
+        torch.ones(2, 2).bool(), torch.tensor([[3, 4], [3, 4]]), torch.tensor([[5], [4]])
+    )
     assert PROMPT(chunk).tolist() == [[True, True], [True, False]]
     assert LAST(chunk).tolist() == [[False, True], [True, False]]
     assert GENERATED(chunk).tolist() == [[False, False], [False, True]]

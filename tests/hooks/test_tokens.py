@@ -128,9 +128,7 @@ def test_a_prompt_has_several_rows() -> None:
 
 
 def test_rows_that_are_no_multiple_of_the_prompts_are_refused() -> None:
-    message = (
-        "attach: 2 prompt lengths do not divide a batch of 3 rows; give one length per prompt"
-    )
+    message = "attach: 2 prompt lengths do not divide a batch of 3 rows; give one length per prompt"
     with pytest.raises(DataError, match=message):
         _place(3, 2, prompts=[1, 2])
 

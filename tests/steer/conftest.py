@@ -2,9 +2,9 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+
 import tiny
 import toy_zoo
-
 from steer import _zoo
 
 

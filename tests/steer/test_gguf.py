@@ -8,14 +8,14 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-import tiny
 import torch
-from toy_zoo import TOY, Index
 from transformers import AutoModelForCausalLM
 
 import steer
+import tiny
 from steer import _load, _zoo
 from steer.hooks import ModelError
+from toy_zoo import TOY, Index
 
 CONVERT = _zoo._convert
 NAMES = {

@@ -3,15 +3,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
-from toy_zoo import Index
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 import steer
+import tiny
 from steer import _load
 from steer._zoo import pull
 from steer.hooks import DownloadError, ModelError
+from toy_zoo import Index
 
 IDS = torch.tensor([[1, 7, 9, 11, 30, 8]])
 KNOWN = (

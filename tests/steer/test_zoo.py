@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from toy_zoo import PARTS, TOY, Index
 
 from steer import _zoo
 from steer._zoo import ZOO, is_pulled, pull
 from steer.hooks import DownloadError, ModelError
+from toy_zoo import PARTS, TOY, Index
 
 
 def _left(tmp_path: Path) -> list[str]:

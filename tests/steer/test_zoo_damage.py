@@ -8,11 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from toy_zoo import PARTS, TOY, Index
 
 from steer import _zoo
 from steer._zoo import is_pulled, pull
 from steer.hooks import DownloadError
+from toy_zoo import PARTS, TOY, Index
 
 
 def _cut(wheel: Path) -> None:

@@ -2,10 +2,10 @@ import os
 from math import exp
 from pathlib import Path
 
-import byhand
 import pytest
 import torch
 
+import byhand
 import steer
 from steer import _zoo
 from steer._eval._mc import measure

@@ -1,8 +1,9 @@
 import json
 from pathlib import Path
 
-import cli
 import pytest
+
+import cli
 
 PAIRS = [
     {"prompt": "Q: Is the sky blue ? A:", "chosen": "yes it is .", "rejected": "no it was not ."},

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from cli import Outcome, Run
-from tiny import vector
 
+from cli import Outcome, Run
 from steer.hooks import DataError, add, resid_post
+from tiny import vector
 
 CHOSEN = {"prompt": "Is it ?", "chosen": "yes", "rejected": "no"}
 ZOO = "expected a name of the zoo (smollm2, gemma3-270m), a folder with config.json, a .gguf file"
@@ -52,10 +52,10 @@ def test_unknown_device_and_dtype(extract: Run) -> None:
 
 
 def test_unknown_method(extract: Run, run: Run, saved: Path) -> None:
-    known = "expected caa, grains, repe"
-    _failed(extract("cca"), f"extract: unknown method 'cca'; {known}")
+    known = "expected one of caa, grains, repe"
+    _failed(extract("cca"), f"unknown method 'cca'; {known}")
     done = run("eval", "misconceptions", "--model", saved, "--method", "cca", "--quiet")
-    _failed(done, f"eval: unknown method 'cca'; {known}")
+    _failed(done, f"unknown method 'cca'; {known}")
 
 
 def test_layer_out_of_range(extract: Run) -> None:

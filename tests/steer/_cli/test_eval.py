@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli import Run
-from tiny import vector
 
 import steer
+from cli import Run
 from steer._eval import _run
 from steer.hooks import add, resid_post
+from tiny import vector
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
-from cli import Run
 
 import steer
+import tiny
+from cli import Run
 from steer.hooks import add, resid_post
 
 TEXT = "Who is the cat ?"

@@ -2,8 +2,8 @@ import re
 
 import pytest
 import typer
-from cli import Run
 
+from cli import Run
 from steer._cli._app import app
 
 LOADING = ("quickstart", "extract", "eval")

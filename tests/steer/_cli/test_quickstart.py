@@ -2,9 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cli import Run
 
 import steer
+from cli import Run
 from steer.data import path_of
 
 

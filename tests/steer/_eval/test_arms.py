@@ -1,7 +1,7 @@
 import pytest
-import tiny
 import torch
 
+import tiny
 from steer._eval import randomised, with_controls
 from steer.hooks import Plan, ablate, add, resid_post
 

@@ -1,8 +1,8 @@
-import byhand
 import pytest
-import tiny
 import torch
 
+import byhand
+import tiny
 from steer._eval import score_choices
 from steer.hooks import Model, add, attach, resid_post
 

@@ -3,11 +3,11 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-import byhand
 import pytest
+
+import byhand
 import quiz
 import tiny
-
 from steer._eval import Tuning, evaluate
 from steer.hooks import DataError, Model, Plan, PlanError, TaskError, add, resid_post
 
@@ -156,8 +156,8 @@ def test_the_model_is_left_as_it_was(model: Model, tmp_path: Path) -> None:
             "evaluate: give a plan or a method, not both",
         ),
         ({"beside": ["caa"]}, DataError, "evaluate: beside needs a method to stand beside"),
-        ({"method": "iti"}, TaskError, "eval: unknown method 'iti'; expected caa, grains, repe"),
-        ({"method": "caa", "beside": ["x"]}, TaskError, "eval: unknown method 'x'; expected caa"),
+        ({"method": "iti"}, TaskError, "unknown method 'iti'; expected one of caa, grains, repe"),
+        ({"method": "caa", "beside": ["x"]}, TaskError, "unknown method 'x'; expected one of caa"),
         ({"prompt": "chat"}, TaskError, "eval: unknown prompt 'chat'; expected one of qa, primer"),
         ({"method": "caa", "limit": 3}, DataError, "tuning needs at least 4 questions, got 3"),
         ({"limit": 0}, DataError, "truthfulqa: the limit must be at least 1, got 0"),
@@ -167,5 +167,7 @@ def test_the_model_is_left_as_it_was(model: Model, tmp_path: Path) -> None:
 def test_what_cannot_be_evaluated(
     model: Model, tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
+    out = tmp_path / "out"
     with pytest.raises(error, match=message):
-        evaluate(model, "truthfulqa", data=quiz.write(tmp_path), **options)
+        evaluate(model, "truthfulqa", data=quiz.write(tmp_path), out=out, **options)
+    assert not out.exists()  # free for a second try

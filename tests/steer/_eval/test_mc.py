@@ -1,10 +1,10 @@
 from math import exp, log
 
-import byhand
 import pytest
+
+import byhand
 import quiz
 import tiny
-
 from steer._eval import mc1, mc2, question_of
 from steer._eval._mc import measure
 from steer._eval._setting import Setting

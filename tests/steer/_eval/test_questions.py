@@ -3,8 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import quiz
 
+import quiz
 from steer._eval import Question, pairs_of, question_of
 from steer._files import read_rows
 from steer.attribution import Pair

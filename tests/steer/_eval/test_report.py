@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import quiz
 import tiny
-
 from steer._eval import Tuning, evaluate
 from steer._eval._report import html
 from steer.hooks import Model, add, resid_post

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import quiz
 import tiny
-
 from steer._eval import Evaluation, Tuning, _run, _tune, evaluate
 from steer.hooks import Model, RunError, add, resid_post
 

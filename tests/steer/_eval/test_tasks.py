@@ -3,8 +3,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-import quiz
 
+import quiz
 from steer._eval import TASKS
 from steer._eval._tasks import prompt_of, task_of
 from steer.hooks import DataError, TaskError

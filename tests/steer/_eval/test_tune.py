@@ -3,8 +3,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import quiz
 
+import quiz
 from steer._eval import Question, Tuning, _tune, pairs_of, question_of
 from steer._eval._setting import Setting
 from steer._eval._tune import halves, tuned_plan, tuned_plans
