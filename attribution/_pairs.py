@@ -39,13 +39,12 @@ def as_pairs(pairs: Iterable[PairLike]) -> list[Pair]:
     Raises:
         DataError: no pairs, or one that is broken (its number is in the message).
     """
+    if isinstance(pairs, Pair | Mapping | str):
+        raise DataError(f"pairs: expected a list of pairs, got one {type(pairs).__name__}")
     found = []
     for number, pair in enumerate(pairs):
         try:
-            if isinstance(pair, Mapping):
-                found.append(Pair(pair["prompt"], pair["chosen"], pair["rejected"]))
-            else:
-                found.append(pair if isinstance(pair, Pair) else Pair(*pair))
+            found.append(_as_pair(pair))
         except KeyError as error:
             raise DataError(
                 f"pair {number}: no {error} in it; expected the keys prompt, chosen and rejected"
@@ -57,6 +56,16 @@ def as_pairs(pairs: Iterable[PairLike]) -> list[Pair]:
     if not found:
         raise DataError("no pairs given; extraction needs at least one, better 50 or more")
     return found
+
+
+def _as_pair(pair: PairLike) -> Pair:
+    if isinstance(pair, Pair):
+        return pair
+    if isinstance(pair, Mapping):
+        return Pair(pair["prompt"], pair["chosen"], pair["rejected"])
+    if isinstance(pair, str):
+        raise TypeError
+    return Pair(*pair)
 
 
 def answer_ids(model: Model, prompt: str, answer: str) -> tuple[list[int], list[int]]:

@@ -37,6 +37,6 @@ def quickstart(
     table(summary)
     for example in summary["examples"]:
         print(f"\nQ: {example['question']}")
-        print(f"  base:    {example['base']}")
-        print(f"  steered: {example['steered']}")
+        print(f"  base:    {' '.join(example['base'].split())}")
+        print(f"  steered: {' '.join(example['steered'].split())}")
     say(f"wrote {out / 'report.html'}", quiet=quiet)

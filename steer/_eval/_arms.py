@@ -16,6 +16,8 @@ Arms = Mapping[str, Plan | None]
 
 RANDOMS = 5
 
+_FIRST = 7_919_000  # away from the small seeds that a user's own random vector may come from
+
 
 def randomised(plan: Plan, seed: int) -> Plan:
     """The plan with each vector replaced by a Gaussian one of the same norm."""
@@ -31,4 +33,6 @@ def randomised(plan: Plan, seed: int) -> Plan:
 def with_controls(plan: Plan, seed: int, randoms: int = RANDOMS) -> dict[str, Plan]:
     """The plan as `steered`, the `flipped` one, and the random ones, numbered from 0."""
     arms = {"steered": plan, "flipped": -plan}
-    return arms | {f"random {n}": randomised(plan, seed * 1000 + n) for n in range(randoms)}
+    return arms | {
+        f"random {n}": randomised(plan, _FIRST + seed * 1000 + n) for n in range(randoms)
+    }

@@ -97,12 +97,15 @@ def evaluate(
         "methods": methods,
         "tried": asdict(tuning) if methods else None,
         "controls": controls,
+        "batch_tokens": batch_tokens,
         "seed": seed,
         "versions": versions(),
     }
+    # What does not fit must say so before it leaves its mark on the folder.
     mine, questions = halves(questions, seed) if methods else ([], questions)
+    tuning.layers_in(setting.model)
     with attach(setting.model, plan):
-        pass  # a plan that does not fit must not leave its mark on the folder
+        pass
     folder = None if out is None else Path(out)
     rows = Rows(folder, identity)
     plans = {} if plan is None else {"steered": plan}

@@ -70,8 +70,12 @@ def _answers(value: str | Sequence[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _labels(value: Mapping[str, int] | None) -> dict[str, bool]:
-    return {choice: bool(label) for choice, label in (value or {}).items()}
+def _labels(value: Mapping[str, Any] | None) -> dict[str, bool]:
+    """Each choice with its label, from `{choice: 1, ...}` or the hub's two parallel lists."""
+    value = value or {}
+    if value.keys() == {"choices", "labels"}:
+        value = dict(zip(value["choices"], value["labels"], strict=True))
+    return {choice: bool(label) for choice, label in value.items()}
 
 
 def _against(true: Sequence[str], false: Sequence[str]) -> dict[str, bool]:

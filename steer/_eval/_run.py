@@ -19,17 +19,18 @@ def run_arms(
     setting: Setting, questions: Sequence[Question], arms: Arms, rows: Rows
 ) -> list[dict[str, Any]]:
     """One row a question, with the results of each arm; rows that are there already are kept."""
-    for plan in arms.values():  # a plan that does not fit should say so before the work begins
-        with attach(setting.model, plan):
-            pass
-    todo = [q for q in questions if q.id not in rows.found]
-    steps = [(todo[i : i + CHUNK], name) for i in range(0, len(todo), CHUNK) for name in arms]
+    # A chunk that was cut off is measured again as a whole, so that its batches, and with them the
+    # last digits, are those of an uninterrupted run.
+    chunks = [questions[i : i + CHUNK] for i in range(0, len(questions), CHUNK)]
+    todo = [chunk for chunk in chunks if not all(q.id in rows.found for q in chunk)]
+    steps = [(chunk, name) for chunk in todo for name in arms]
     found: dict[str, list[dict[str, Any]]] = {}
     for chunk, name in track(steps, "evaluating", total=len(steps), show=setting.progress):
         with attach(setting.model, arms[name]):
             found[name] = measure(setting, chunk)
         if len(found) == len(arms):
-            rows.append([_row(q, n, found) for n, q in enumerate(chunk)])
+            missing = [n for n, q in enumerate(chunk) if q.id not in rows.found]
+            rows.append([_row(chunk[n], n, found) for n in missing])
             found = {}
     return [rows.found[q.id] for q in questions]
 

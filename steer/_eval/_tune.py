@@ -11,7 +11,7 @@ import numpy as np
 
 from steer._files import write_whole
 from steer._methods import extract
-from steer.hooks import DataError, Model, Plan, attach, track
+from steer.hooks import DataError, Model, Plan, attach, resid_post, track
 
 from ._mc import METRICS, measure
 from ._questions import Question, pairs_of
@@ -52,6 +52,8 @@ class Tuning:
     def layers_in(self, model: Model) -> tuple[int, ...]:
         """The layers to try in this model."""
         if self.layers is not None:
+            for layer in self.layers:
+                model.anatomy.check(resid_post(layer))
             return self.layers
         depths = np.linspace(0.4, 0.67, 5) * model.n_layers
         return tuple(sorted({int(depth) for depth in depths}))

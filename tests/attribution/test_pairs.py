@@ -79,6 +79,17 @@ def test_a_broken_pair_is_named_by_its_number(
         as_pairs([GOOD, GOOD, broken, GOOD])
 
 
+@pytest.mark.parametrize("alone", [GOOD, Pair("Q:", "yes", "no"), "Q:"])
+def test_one_pair_is_no_list_of_pairs(unchecked: None, alone: object) -> None:
+    with pytest.raises(DataError, match=r"pairs?( \d)?: expected "):
+        as_pairs(alone)
+
+
+def test_a_text_is_no_pair(unchecked: None) -> None:
+    with pytest.raises(DataError, match=r"^pair 0: expected \(prompt, chosen, rejected\)"):
+        as_pairs(["abc"])
+
+
 def test_no_pairs() -> None:
     with pytest.raises(DataError, match=r"^no pairs given; extraction needs at least one"):
         as_pairs([])

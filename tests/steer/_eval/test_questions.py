@@ -119,3 +119,17 @@ def test_the_whole_of_truthfulqa_can_be_used(truthfulqa: Path) -> None:
     sides = [sorted(question.mc2.values()) for question in questions]
     longer = sum(max(side.count(True), side.count(False)) for side in sides)
     assert len(pairs_of(questions, TEMPLATE, 0)) == longer
+
+
+def test_the_parallel_lists_of_the_hub() -> None:
+    row = {
+        "question": "q?",
+        "best_answer": "a",
+        "correct_answers": ["a"],
+        "incorrect_answers": ["b"],
+        "mc1_targets": {"choices": ["a", "b"], "labels": [1, 0]},
+        "mc2_targets": {"choices": ["a", "c", "b"], "labels": [1, 1, 0]},
+    }
+    question = question_of(row, 0)
+    assert question.mc1 == {"a": True, "b": False}
+    assert question.mc2 == {"a": True, "c": True, "b": False}

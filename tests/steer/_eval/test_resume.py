@@ -75,12 +75,8 @@ def test_a_row_that_was_cut_off_is_measured_again(run: Evaluate, tmp_path: Path)
     before = path.read_bytes()
     path.write_bytes(before[: before.index(b"\n", len(before) // 2) + 40])
     again = run(tmp_path / "out", **WAYS["plan"])
-    assert [row["id"] for row in again.rows] == list(range(12))
-    for arm in ("base", "steered", "flipped", "random 4"):
-        found, expected = ([row[arm]["mc2"] for row in e.rows] for e in (again, whole))
-        assert found == pytest.approx(expected, abs=1e-5)
-    ids = [json.loads(line)["id"] for line in path.read_text().splitlines()]
-    assert sorted(ids) == list(range(12))
+    assert again.rows == whole.rows
+    assert path.read_bytes() == before
 
 
 def test_a_finished_run_is_not_measured_again(
