@@ -47,8 +47,8 @@ def grains(
 
     With `over="prompt"`, as in the paper, both sets are drawn from the prompt and states are read
     at its end. With `over="answer"` the sequences are `x + y+` (for `I+`) and `x + y-` (for `I-`),
-    so that the answers' own tokens can be chosen as well. With every token ablated that would be
-    CAA; `k` says how much of that contrast to keep.
+    so that the answers' own tokens can be chosen as well. An answer's last token, whose state is
+    read, predicts nothing of the answer: its score is zero and it is never ablated.
 
     Args:
         model: the model to read from.
@@ -124,9 +124,11 @@ def grains(
 def preference(
     model: Model, pairs: Sequence[Pair], *, over: Over, **options: Any
 ) -> tuple[list[Scored], list[Scored]]:
-    """Token scores for `y+` and for `y-`: how much each token speaks for that answer.
+    """How much each token of `x + y+` speaks for `y+`, and each of `x + y-` for `y-`.
 
-    Over the prompt, both are of the same tokens and opposite in sign.
+    Both are integrated gradients of the preference `F`: a prompt's token counts for one answer by
+    as much as it counts against the other; an answer's token stands in one term only. Over the
+    prompt alone, the answers' tokens are held fixed and left out.
     """
     rows = [answer_ids(model, p.prompt, p.chosen) for p in pairs]
     rows += [answer_ids(model, p.prompt, p.rejected) for p in pairs]
@@ -134,17 +136,19 @@ def preference(
     found = integrated_gradients(model, unique, fixed_answer=over == "prompt", **options)
     scored = {(tuple(s.prompt), tuple(s.answer)): s for s in found}
     in_order = [scored[tuple(p), tuple(a)] for p, a in rows]
-    good, bad = in_order[: len(pairs)], in_order[len(pairs) :]
-    if over == "answer":
-        return good, bad
-    both = [
-        (g, b, g.scores[: len(g.prompt)] - b.scores[: len(b.prompt)])
-        for g, b in zip(good, bad, strict=True)
-    ]
+    both = list(zip(in_order[: len(pairs)], in_order[len(pairs) :], strict=True))
     return (
-        [Scored(g.prompt, g.answer, diff, g.delta - b.delta) for g, b, diff in both],
-        [Scored(b.prompt, b.answer, -diff, b.delta - g.delta) for g, b, diff in both],
+        [_against(good, bad, over) for good, bad in both],
+        [_against(bad, good, over) for good, bad in both],
     )
+
+
+def _against(one: Scored, other: Scored, over: Over) -> Scored:
+    """The attribution of `log p(one) - log p(other)` to the tokens of `one`."""
+    length = len(one.prompt)
+    prompt = one.scores[:length] - other.scores[:length]
+    scores = prompt if over == "prompt" else torch.cat([prompt, one.scores[length:]])
+    return Scored(one.prompt, one.answer, scores, one.delta - other.delta)
 
 
 def _tokens(scored: Scored, over: Over) -> tuple[int, ...]:

@@ -31,26 +31,34 @@ def straightforward(
     alphas, weights = (nodes + 1) / 2, weights / 2
     good, bad, norms = [], [], []
     for pair in pairs:
-        for answer, kept in ((pair.chosen, good), (pair.rejected, bad)):
+        texts, scores = [], []
+        for answer in (pair.chosen, pair.rejected):
             prompt, ids = answer_ids(model, pair.prompt, answer)
-            tokens = torch.tensor([prompt + ids])
-            embeds = model.hf.get_input_embeddings()(tokens).detach()
+            embeds = model.hf.get_input_embeddings()(torch.tensor([prompt + ids])).detach()
             total = torch.zeros_like(embeds)
             for alpha, weight in zip(alphas, weights, strict=True):
                 point = (float(alpha) * embeds).requires_grad_(True)
                 logits = model.hf(inputs_embeds=point).logits
-                scores = logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
+                log_p = logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
                 model.hf.zero_grad()
-                scores[torch.arange(len(ids)), torch.tensor(ids)].sum().backward()
+                log_p[torch.arange(len(ids)), torch.tensor(ids)].sum().backward()
                 total += float(weight) * point.grad
-            attribution = (total * embeds).sum(-1)[0]
-            best = attribution.topk(min(k, len(attribution)))
-            without = embeds.clone()
-            without[0, best.indices[best.values > 0]] = 0
+            texts.append(embeds)
+            scores.append((total * embeds).sum(-1)[0])
+        shared = scores[0][: len(prompt)] - scores[1][: len(prompt)]
+        for embeds, own, sign, kept in zip(texts, scores, (1, -1), (good, bad), strict=True):
             whole = _state(model, embeds, layer)
-            kept.append(whole - _state(model, without, layer))
+            speaks = torch.cat([sign * shared, own[len(prompt) :]])
+            kept.append(whole - _state(model, _without(embeds, speaks, k), layer))
             norms.append(whole.norm())
     return torch.stack(good).mean(0) - torch.stack(bad).mean(0), torch.stack(norms).median()
+
+
+def _without(embeds: Tensor, speaks: Tensor, k: int) -> Tensor:
+    best = speaks.topk(min(k, len(speaks)))
+    without = embeds.clone()
+    without[0, best.indices[best.values > 0]] = 0
+    return without
 
 
 def _state(model: Model, embeds: Tensor, layer: int) -> Tensor:
@@ -74,7 +82,14 @@ def main() -> None:
 
     started = time.perf_counter()
     plan = steer.grains(
-        model, pairs, given.layer, k=given.k, steps=given.steps, baseline="zero", strength=1.0
+        model,
+        pairs,
+        given.layer,
+        strength=1.0,
+        k=given.k,
+        steps=given.steps,
+        baseline="zero",
+        replacement="zero",
     )
     ours = time.perf_counter() - started
     started = time.perf_counter()
@@ -92,6 +107,8 @@ def main() -> None:
         "norm_ratio": round(float(vector.norm() / norm), 6),
     }
     print(json.dumps(figures, indent=1))
+    if figures["cosine"] < 0.999:
+        raise SystemExit("the two implementations disagree")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from ._edits import Ablate, Add, Edit
 from ._errors import (
     DataError,
     DownloadError,
-    ExtraError,
     ModelError,
     PlanError,
     RunError,
@@ -36,7 +35,6 @@ __all__ = [
     "DataError",
     "DownloadError",
     "Edit",
-    "ExtraError",
     "Intervention",
     "Model",
     "ModelError",

@@ -3,7 +3,6 @@
     SteerError
     ├── DataError       a file, row or pair that cannot be used
     ├── DownloadError   a download that failed, or is not the pinned file
-    ├── ExtraError      an optional package that is not installed
     ├── ModelError      a model that cannot be loaded or understood
     ├── PlanError       a plan that is broken, or does not fit the model
     ├── RunError        a run that cannot go on or be continued
@@ -25,10 +24,6 @@ class DataError(SteerError, ValueError):
 
 class DownloadError(SteerError, RuntimeError):
     """A download that failed, or that is not the pinned file."""
-
-
-class ExtraError(SteerError, RuntimeError):
-    """An optional package that is not installed."""
 
 
 class ModelError(SteerError, ValueError):

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 
 from ._anatomy import Anatomy
 from ._errors import DataError, ModelError
+from ._prompts import prompts
 
 Batch = dict[str, Tensor]
 """`input_ids`, `attention_mask` and `position_ids`, each `Int[Tensor, "batch seq"]`."""
@@ -50,6 +51,7 @@ class Model:
         self.name = name or hf.config.name_or_path or type(hf).__name__
         self.revision = revision or getattr(hf.config, "_commit_hash", None)
         self.anatomy = Anatomy.of(hf)
+        self._head_checked = False
 
     def __repr__(self) -> str:
         return (
@@ -177,7 +179,16 @@ class Model:
         return str(texts[0]) if isinstance(prompts, str) and len(texts) == 1 else list(texts)
 
     def logits(self, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
-        """What the LM head makes of states at the `final` site, in float32."""
+        """What the LM head makes of states at the `final` site, in float32.
+
+        Raises:
+            ModelError: if the model does something to its logits that is not known here.
+        """
+        if not self._head_checked:
+            self._check_head()
+        return self._head(states)
+
+    def _head(self, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
         config = self.hf.config.get_text_config(decoder=True)
         out: Tensor = self.hf.get_output_embeddings()(states).float()
         if scale := getattr(config, "logit_scale", None):  # Cohere
@@ -187,6 +198,27 @@ class Model:
         if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
             out = torch.tanh(out / cap) * cap
         return out
+
+    @torch.no_grad()
+    def _check_head(self) -> None:
+        """Compare with the model's own logits once: scores that are silently off are worse."""
+        read: list[Tensor] = []
+        ids = torch.arange(3, device=self.device).unsqueeze(0)
+        norm = self.anatomy.norm
+        handle = norm.register_forward_hook(lambda _, __, states: read.append(states))
+        try:
+            with prompts([3]):  # whatever holds outside is about other rows
+                own = self.hf(input_ids=ids, use_cache=False).logits.float()
+        finally:
+            handle.remove()
+        found = self._head(read[-1]).to(own.device)
+        if not torch.allclose(found, own, rtol=0.02, atol=0.02 * float(own.abs().max())):
+            raise ModelError(
+                f"{self.name}: the logits of {type(self.hf).__name__} are not its LM head's output "
+                "after the scalings that are known (logit_scale, logits_scaling, "
+                "final_logit_softcapping); its answers cannot be scored"
+            )
+        self._head_checked = True
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

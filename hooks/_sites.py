@@ -5,6 +5,7 @@ A site is written `kind(layer)` in Python and `kind.layer` in files: `resid_post
 """
 
 from dataclasses import dataclass
+from operator import index
 from typing import Literal, get_args
 
 from ._errors import SiteError
@@ -40,6 +41,8 @@ class Site:
             )
         if self.kind in MODEL_KINDS and self.layer is not None:
             raise SiteError(f"Site: {self.kind!r} is not inside a layer; drop layer={self.layer}")
+        if type(self.layer) not in (int, bool) and hasattr(self.layer, "__index__"):
+            object.__setattr__(self, "layer", index(self.layer))  # numpy's integers too
         if self.kind in LAYER_KINDS and (
             isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 0
         ):

@@ -26,6 +26,8 @@ def read_rows(path: str | Path) -> list[Row]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     rows = _csv(path, text) if path.suffix.lower() == ".csv" else _jsonl(path, text)
     if not rows:
         raise DataError(f"{path}: no rows in it")

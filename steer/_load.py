@@ -20,8 +20,27 @@ from steer.hooks import Model, ModelError, SteerError
 
 from ._zoo import ZOO, pull
 
-# What the libraries below raise over files that are missing, damaged or not what they seem.
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, struct.error)
+# What the libraries raise over files that are missing, damaged or not what they seem.
+_UNREADABLE = (
+    ImportError,
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    SafetensorError,
+    struct.error,
+)
+
+# Options of from_pretrained that say where files come from, not how the weights are held.
+_HUB_OPTIONS = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "revision",
+    "subfolder",
+    "token",
+    "trust_remote_code",
+)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -93,7 +112,7 @@ def read_gguf(path: Path, **options: Any) -> tuple[PreTrainedModel, PreTrainedTo
 
 
 def _read(source: str | Path, options: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
-    pinned = {"revision": options["revision"]} if options.get("revision") else {}
+    pinned = {name: options[name] for name in _HUB_OPTIONS if name in options}
     config = AutoConfig.from_pretrained(source, **pinned)
     if getattr(config, "vision_config", None) is not None:
         hf = AutoModelForImageTextToText.from_pretrained(source, **options)

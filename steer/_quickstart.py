@@ -1,5 +1,6 @@
 """The main job, end to end: a real model, a steering vector, and what it measurably changed."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,6 @@ from ._eval._report import write_report
 from ._eval._tasks import PROMPTS
 from ._eval._tune import Tuning
 
-COMMAND = "steer quickstart"
-
 
 def _tuning(model: Model) -> Tuning:
     """Less than elsewhere, to stay within a few minutes on two cores."""
@@ -27,7 +26,12 @@ def _tuning(model: Model) -> Tuning:
 
 
 def quickstart(
-    model: Model, out: str | Path, *, seed: int = 0, progress: bool = False
+    model: Model,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    command: str | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Extract, tune and evaluate GrAInS and CAA on the built-in questions; write the report.
 
@@ -35,6 +39,7 @@ def quickstart(
         model: the model.
         out: folder for `rows.jsonl`, `summary.json`, `report.html` and the plans.
         seed: of every random choice.
+        command: what the report names to get the same numbers.
         progress: show bars.
 
     Returns:
@@ -54,7 +59,7 @@ def quickstart(
     questions = [row["question"] for row in result.rows[:2]]
     summary = result.summary | {"examples": answers(model, result.plans["steered"], questions)}
     summary["seconds"] = round(time.monotonic() - started, 1)
-    write_report(folder, summary, f"{COMMAND} --seed {seed}")
+    write_report(folder, summary, command)
     return summary
 
 
@@ -74,6 +79,14 @@ def answers(
 
 def _first(answer: str) -> str:
     return answer.split("\nQ:")[0].strip()
+
+
+def dtype_for(out: str | Path) -> str:
+    """The dtype of a run that is to go on, or the quickest here."""
+    try:
+        return str(json.loads((Path(out) / "run.json").read_text(encoding="utf-8"))["dtype"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return quickest_dtype()
 
 
 def quickest_dtype() -> str:

@@ -103,13 +103,23 @@ def pull(name: str, *, quiet: bool = False) -> Path:
         return place
     with _locked(place):
         if not _complete(place, model):
-            if model.notice and not quiet:
+            if model.notice:  # terms are shown even to those who want quiet
                 print(model.notice, file=sys.stderr)
-            with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{name}-") as scratch:
-                _build(model, Path(scratch), quiet=quiet)
-                shutil.rmtree(place, ignore_errors=True)
-                os.replace(Path(scratch) / "model", place)
+            try:
+                _install(model, place, quiet=quiet)
+            except OSError as error:
+                raise DownloadError(
+                    f"zoo: cannot write {name} to {place.parent} ({error.strerror or error}); "
+                    "free some space, or set STEER_HOME to another folder"
+                ) from error
     return place
+
+
+def _install(model: ZooModel, place: Path, *, quiet: bool) -> None:
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{model.name}-") as scratch:
+        _build(model, Path(scratch), quiet=quiet)
+        shutil.rmtree(place, ignore_errors=True)
+        os.replace(Path(scratch) / "model", place)
 
 
 @contextmanager

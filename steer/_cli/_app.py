@@ -12,6 +12,7 @@ app = typer.Typer(
     name="steer",
     help="Steer language models at inference time, and measure honestly what changed.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -27,15 +28,19 @@ def _options(
     _debug: bool = typer.Option(
         False, "--debug", help="Show the traceback of expected errors (anywhere in the line)."
     ),
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
-    pass
+    if version:
+        from steer._versions import versions
+
+        print(versions()["steer"])
+        raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
-    Exits with 0, 1 (expected failure, one line on stderr), 2 (bad usage) or 130 (interrupted; the
-    same command goes on from there).
+    Exits with 0, 1 (expected failure, one line on stderr), 2 (bad usage) or 130 (interrupted).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
@@ -44,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app([argument for argument in given if argument != "--debug"], prog_name="steer")
     except SystemExit as stop:
         if stop.code == 130:
-            print("steer: interrupted; the same command goes on from there", file=sys.stderr)
+            kept = given[:1] == ["quickstart"] or (given[:1] == ["eval"] and "--out" in given)
+            hint = "; the same command goes on from there" if kept else ""
+            print(f"steer: interrupted{hint}", file=sys.stderr)
         raise
     except Exception as error:
         from steer.hooks import SteerError

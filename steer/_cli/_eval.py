@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ._shared import BatchTokens, Device, Dtype, ModelName, Out, Quiet, Seed, layers_of, load, say
+from ._shared import (
+    BatchTokens,
+    Device,
+    Dtype,
+    ModelName,
+    Out,
+    Quiet,
+    Seed,
+    layers_of,
+    load,
+    say,
+    strengths_of,
+)
 
 
 def evaluate(
@@ -21,6 +33,9 @@ def evaluate(
         list[str] | None, typer.Option(help="Another method to tune and report beside it.")
     ] = None,
     layers: Annotated[str | None, typer.Option(help="Layers that tuning tries, as 14,18.")] = None,
+    strengths: Annotated[
+        str | None, typer.Option(help="Strengths that tuning tries, as 0.15,0.3.")
+    ] = None,
     sources: Annotated[int, typer.Option(min=1, help="Questions that give pairs, at most.")] = 150,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the integrated gradients.")] = 20,
     data: Annotated[
@@ -43,7 +58,7 @@ def evaluate(
     from steer import Plan, Tuning
     from steer import evaluate as run
     from steer._eval._report import write_report
-    from steer._eval._tasks import TASKS, task_of
+    from steer._eval._tasks import TASKS, prompt_of, task_of
     from steer._methods import method_of
 
     from ._print import table
@@ -53,6 +68,7 @@ def evaluate(
             print(f"{item.name:15} {item.about}; {item.licence}; {item.source}")
         return
     task_of(task).file(data)
+    prompt_of(prompt)
     for name in [*([method] if method else []), *(beside or ())]:
         method_of(name)
     wanted = layers_of(layers)
@@ -65,6 +81,7 @@ def evaluate(
         beside=beside or (),
         tuning=Tuning(
             layers=tuple(wanted) if wanted else None,
+            strengths=strengths_of(strengths) or Tuning.strengths,
             sources=sources,
             options={"grains": {"steps": steps}},
         ),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ._shared import Device, Dtype, ModelName, Quiet, Seed, layers_of, load, say
+from ._shared import BatchTokens, Device, Dtype, ModelName, Quiet, Seed, layers_of, load, say
 
 
 def extract(
@@ -17,6 +17,11 @@ def extract(
         str | None, typer.Option(help="Such as 10,14; default 60 % of depth.")
     ] = None,
     strength: Annotated[float, typer.Option(help="Fraction of the layer's residual norm.")] = 0.1,
+    span: Annotated[str, typer.Option(help="Edited tokens: all, prompt, generated, last.")] = "all",
+    over: Annotated[str, typer.Option(help="GrAInS: from the prompt, or answer too.")] = "answer",
+    k: Annotated[int, typer.Option("-k", help="GrAInS: tokens in each set.")] = 10,
+    steps: Annotated[int, typer.Option(help="GrAInS: steps of the integrated gradients.")] = 20,
+    batch_tokens: BatchTokens = 1024,
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = 0,
@@ -29,12 +34,27 @@ def extract(
     from steer import extract as extract_plan
     from steer._files import read_rows
     from steer._methods import method_of
+    from steer.attribution import as_pairs
+    from steer.hooks import DataError
 
     method_of(method)
     wanted, rows = layers_of(layers), read_rows(pairs)
-    steered = load(model, device, dtype)
+    try:
+        checked = as_pairs(rows)
+    except DataError as error:
+        raise DataError(f"{pairs}: {error}") from error
+    options = {"over": over, "k": k, "steps": steps} if method == "grains" else {}
     plan = extract_plan(
-        method, steered, rows, wanted, strength=strength, seed=seed, progress=not quiet
+        method,
+        load(model, device, dtype),
+        checked,
+        wanted,
+        strength=strength,
+        span=span,
+        seed=seed,
+        batch_tokens=batch_tokens,
+        progress=not quiet,
+        **options,
     )
     plan.save(out)
     say(plan, quiet=quiet)

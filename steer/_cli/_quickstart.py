@@ -1,5 +1,6 @@
 """`steer quickstart`: the main job of the README."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -25,15 +26,17 @@ def quickstart(
 
     Example: steer quickstart --out quickstart
     """
-    from steer._quickstart import quickest_dtype
+    from steer._quickstart import dtype_for
     from steer._quickstart import quickstart as run
 
     from ._print import table
 
-    dtype = quickest_dtype() if dtype == "auto" and device in ("auto", "cpu") else dtype
+    dtype = dtype_for(out) if dtype == "auto" and device in ("auto", "cpu") else dtype
     loaded = load(model, device, dtype)
     say(loaded, quiet=quiet)
-    summary = run(loaded, out, seed=seed, progress=not quiet)
+    words = ["steer", "quickstart", "--model", model, "--out", str(out), "--device", device]
+    words += ["--dtype", dtype, "--seed", str(seed)]
+    summary = run(loaded, out, seed=seed, command=shlex.join(words), progress=not quiet)
     table(summary)
     for example in summary["examples"]:
         print(f"\nQ: {example['question']}")

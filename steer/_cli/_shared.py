@@ -2,13 +2,16 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from steer.hooks import Model
+
+T = TypeVar("T")
 
 ModelName = Annotated[
     str, typer.Option("--model", help="Zoo name, local folder, GGUF file or hub id.")
@@ -17,7 +20,7 @@ Device = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one.")
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16; auto is float32 on a CPU.")]
-Seed = Annotated[int, typer.Option(help="Of every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random choice.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for rows.jsonl, summary.json, report.html.")]
 BatchTokens = Annotated[int, typer.Option(help="Tokens in a batch; lower it if memory runs out.")]
@@ -46,9 +49,20 @@ def layers_of(text: str | None) -> list[int] | None:
     Raises:
         typer.BadParameter: if it is no list of whole numbers.
     """
-    if text is None:
-        return None
+    return None if text is None else _listed(text, int, "layers as 10,14")
+
+
+def strengths_of(text: str | None) -> tuple[float, ...] | None:
+    """`0.15,0.3` as a tuple; None stays None.
+
+    Raises:
+        typer.BadParameter: if it is no list of numbers.
+    """
+    return None if text is None else tuple(_listed(text, float, "strengths as 0.15,0.3"))
+
+
+def _listed(text: str, kind: Callable[[str], T], what: str) -> list[T]:
     try:
-        return [int(part) for part in text.split(",")]
+        return [kind(part) for part in text.split(",")]
     except ValueError as error:
-        raise typer.BadParameter(f"expected layers as 10,14, got {text!r}") from error
+        raise typer.BadParameter(f"expected {what}, got {text!r}") from error

@@ -53,7 +53,9 @@ def score_choices(
             for row, i in enumerate(group)
             for n, ids in enumerate(choices[i])
         ]
-        for some in by_tokens([len(c.ids) for c in waiting], batch_tokens):
+        # A cached token costs memory, if no work: the copies of long prompts must not pile up.
+        weights = [len(c.ids) + len(prompts[c.owner]) // 8 for c in waiting]
+        for some in by_tokens(weights, batch_tokens):
             chosen = [waiting[i] for i in some]
             values = _score(model, chosen, out.cache, batch["attention_mask"], first)
             for choice, value in zip(chosen, values.tolist(), strict=True):

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from steer._methods import method_of
 from steer._versions import versions
-from steer.hooks import DataError, Model, Plan, as_model, attach
+from steer.hooks import DataError, Model, Plan, PlanError, as_model, attach
 
 from ._arms import with_controls
 from ._report import write_report
@@ -81,7 +81,7 @@ def evaluate(
         PlanError: a plan that does not fit. RunError: a folder that holds another run.
     """
     started = time.monotonic()
-    methods = _checked(plan, method, beside)
+    methods = _checked(plan, method, beside, seed)
     questions, data_hash = task_of(task).questions(data, limit)
     setting = Setting(as_model(model), prompt_of(prompt), seed, batch_tokens, progress)
     tuning = tuning or Tuning()
@@ -123,12 +123,17 @@ def evaluate(
     return Evaluation(summary, found, {n: p for n, p in arms.items() if p is not None})
 
 
-def _checked(plan: Plan | None, method: str | None, beside: Sequence[str]) -> list[str]:
+def _checked(plan: Plan | None, method: str | None, beside: Sequence[str], seed: int) -> list[str]:
     """The methods, the one to report first.
 
     Raises:
-        DataError: plan and method at once, or `beside` without a method. TaskError: unknown method.
+        DataError: plan and method at once, `beside` without a method, or a seed out of range.
+        PlanError: what is given as a plan is none. TaskError: unknown method.
     """
+    if not 0 <= seed < 2**32:
+        raise DataError(f"evaluate: expected a seed from 0 to 2**32 - 1, got {seed}")
+    if plan is not None and not isinstance(plan, Plan):
+        raise PlanError(f"evaluate: expected a Plan, got {type(plan).__name__}; see Plan.load")
     if plan is not None and method is not None:
         raise DataError("evaluate: give a plan or a method, not both")
     if beside and method is None:

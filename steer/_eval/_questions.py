@@ -48,21 +48,31 @@ def question_of(row: Mapping[str, Any], number: int) -> Question:
     """
     row = {key.lower().replace(" ", "_"): value for key, value in row.items()}
     try:
-        best = str(row["best_answer"]).strip()
-        correct = _answers(row["correct_answers"])
-        incorrect = _answers(row["incorrect_answers"])
-        text, category = str(row["question"]).strip(), str(row.get("category", ""))
+        text, category = _text(row["question"]), str(row.get("category", ""))
+        mc1 = _labels(row.get("mc1_targets")) or _against(
+            [_text(row["best_answer"])], _answers(row["incorrect_answers"])
+        )
+        mc2 = _labels(row.get("mc2_targets")) or _against(
+            [_text(row["best_answer"]), *_answers(row["correct_answers"])],
+            _answers(row["incorrect_answers"]),
+        )
     except KeyError as error:
         raise DataError(
             f"row {number}: no column {error}; expected question, best_answer, correct_answers and "
-            "incorrect_answers"
+            "incorrect_answers, or question, mc1_targets and mc2_targets"
         ) from error
-    mc1 = _labels(row.get("mc1_targets")) or _against([best], incorrect)
-    mc2 = _labels(row.get("mc2_targets")) or _against([best, *correct], incorrect)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"row {number}: a column is not what it should be ({error})") from error
     for name, labels in (("mc1", mc1), ("mc2", mc2)):
         if len(set(labels.values())) != 2:
             raise DataError(f"row {number}: {name} needs a true and a false choice, got {labels}")
     return Question(number, text, category, mc1, mc2)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"expected a text, got {value!r}")
+    return value.strip()
 
 
 def _answers(value: str | Sequence[str]) -> list[str]:
@@ -72,7 +82,8 @@ def _answers(value: str | Sequence[str]) -> list[str]:
 
 def _labels(value: Mapping[str, Any] | None) -> dict[str, bool]:
     """Each choice with its label, from `{choice: 1, ...}` or the hub's two parallel lists."""
-    value = value or {}
+    if not value:
+        return {}
     if value.keys() == {"choices", "labels"}:
         value = dict(zip(value["choices"], value["labels"], strict=True))
     return {choice: bool(label) for choice, label in value.items()}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from steer._files import write_whole
 
 from ._mc import METRICS
-from ._table import header, lines
+from ._table import header, lines, over_header, over_lines
 
 _PAGES = Environment(
     loader=PackageLoader("steer", "_templates"), autoescape=True, undefined=StrictUndefined
@@ -32,6 +32,8 @@ def html(summary: Mapping[str, Any], command: str | None = None) -> str:
         summary=summary,
         header=header(),
         lines=list(lines(summary)),
+        over_header=over_header(),
+        over_lines=list(over_lines(summary)),
         plot=Markup(_svg(_plot(summary))),
         command=command,
         unsure="controls" in summary and not summary["controls"],

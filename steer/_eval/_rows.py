@@ -57,8 +57,10 @@ class Rows:
 def _claim(out: Path, identity: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "run.json"
+    if path.exists() and not _has_rows(out) and not any(out.glob("*.safetensors")):
+        path.unlink()  # a run that failed before it made anything has no claim
     if not path.exists():
-        if (out / "rows.jsonl").exists():
+        if _has_rows(out):
             raise RunError(f"{out} holds rows but no run.json; choose another --out")
         write_whole(path, json.dumps(identity, indent=1) + "\n")
         return
@@ -70,6 +72,11 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
     if changed:
         details = ", ".join(f"{k} was {before.get(k)!r}, is {identity.get(k)!r}" for k in changed)
         raise RunError(f"{out} holds another run ({details}); choose another --out")
+
+
+def _has_rows(out: Path) -> bool:
+    rows = out / "rows.jsonl"
+    return rows.exists() and rows.stat().st_size > 0
 
 
 def _read(path: Path) -> dict[int, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ._arms import RANDOMS
 from ._mc import METRICS
 
 
@@ -27,8 +28,26 @@ def lines(summary: Mapping[str, Any]) -> Iterator[Line]:
     first = f"{names[0]} (steered)" if names else "steered"
     yield Line(first, _cells(summary["steered"], summary["delta"]))
     for name, other in summary["others"].items():
-        label = "random (mean of 5)" if name == "random" else name
-        yield Line(label, _cells(other["value"], other["delta"]))
+        yield Line(_label(name), _cells(other["value"], other["delta"]))
+
+
+def over_header() -> list[str]:
+    """Names of the columns of `over_lines`."""
+    return ["steered over", *(c for m in METRICS for c in (f"{m.upper()} gain", "p"))]
+
+
+def over_lines(summary: Mapping[str, Any]) -> Iterator[Line]:
+    """The paired gain of the steered model over every other arm."""
+    if "steered" not in summary:
+        return
+    gains = {"base": summary["delta"]}
+    gains |= {name: other["steered_over"] for name, other in summary["others"].items()}
+    for name, gain in gains.items():
+        yield Line(_label(name), tuple(cell for m in METRICS for cell in _delta(gain[m])))
+
+
+def _label(name: str) -> str:
+    return f"random (mean of {RANDOMS})" if name == "random" else name
 
 
 def _cells(values: Mapping[str, Any], deltas: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from steer._files import write_whole
-from steer._methods import extract
-from steer.hooks import DataError, Model, Plan, attach, resid_post, track
+from steer._methods import extract, method_of
+from steer.hooks import DataError, Model, Plan, RunError, attach, resid_post, track
 
 from ._mc import METRICS, measure
 from ._questions import Question, pairs_of
@@ -44,6 +44,8 @@ class Tuning:
     def __post_init__(self) -> None:
         if self.layers == () or not self.strengths or self.sources < 1:
             raise DataError(f"Tuning: needs layers, strengths and sources, got {self}")
+        for method in self.options:
+            method_of(method)
         if self.metric not in METRICS:
             raise DataError(
                 f"Tuning: unknown metric {self.metric!r}; expected {' or '.join(METRICS)}"
@@ -89,13 +91,14 @@ def tuned_plan(
     count = min(tuning.sources, len(order) // 2)
     pairs = pairs_of(order[:count], setting.template, setting.seed)
     layers = tuning.layers_in(setting.model)
-    options = dict(tuning.options.get(method, {}))
+    options = {"batch_tokens": setting.batch_tokens} | dict(tuning.options.get(method, {}))
     plan = extract(method, setting.model, pairs, layers, progress=setting.progress, **options)
     grid = _grid(f"tuning {method}", setting, order[count:], plan, tuning.strengths)
     best = max(grid, key=lambda tried: tried[tuning.metric])
     layer, strength = int(best["layer"]), best["strength"]
     about = {"items": len(order) - count, "pairs": len(pairs), "layer": layer, "strength": strength}
-    return plan.only(layer).at(strength), about | {"grid": grid}
+    best_plan = plan.only(layer).at(strength)
+    return best_plan, about | {"plan": best_plan.hash, "grid": grid}
 
 
 def tuned_plans(
@@ -113,6 +116,8 @@ def tuned_plans(
         if plan_file and note and note.exists():
             plans[method] = Plan.load(plan_file)
             chosen[method] = json.loads(note.read_text(encoding="utf-8"))
+            if plans[method].hash != chosen[method].get("plan"):
+                raise RunError(f"{plan_file} is not what this run made; choose another --out")
             continue
         plans[method], chosen[method] = tuned_plan(method, setting, questions, tuning)
         if plan_file and note:

@@ -129,7 +129,7 @@ def test_an_unknown_span(model: Model) -> None:
 
 def test_an_unknown_way_to_read(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(DataError, match="unknown pool 'first'; expected last, mean or none"):
+    with pytest.raises(DataError, match="caa: unknown read 'first'; expected last or mean"):
         caa(model, PAIRS, 1, read="first")
 
 

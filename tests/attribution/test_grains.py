@@ -56,10 +56,12 @@ def vector_by_hand(
             for answer in (good, bad)
         )
         read = [prompt + good, prompt + bad]
+        up_delta = down_delta = up_delta - down_delta
+        preference = up[: len(prompt)] - down[: len(prompt)]
+        up = torch.cat([preference, up[len(prompt) :]])
+        down = torch.cat([-preference, down[len(prompt) :]])
         if over == "prompt":
-            up = up[: len(prompt)] - down[: len(prompt)]
-            down = -up
-            up_delta = down_delta = up_delta - down_delta
+            up, down = preference, -preference
             read = [prompt, prompt]
         for ids, scores, side in zip(read, (up, down), (ups, downs), strict=True):
             whole, change = taken_away(model, ids, best(scores, k), gap)

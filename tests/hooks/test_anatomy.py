@@ -130,9 +130,12 @@ def test_given_embeddings_are_edited_like_embedded_ones(family: str, site: Site)
     assert not torch.equal(model.hf(**batch).logits, steered)
 
 
-def test_token_types_are_no_input_embedding() -> None:
+@pytest.mark.parametrize("embedded", [False, True])
+def test_token_types_are_no_input_embedding(embedded: bool) -> None:
     model = tiny.model("gpt2")
-    inputs = {"input_ids": torch.tensor([[5, 6]]), "token_type_ids": torch.tensor([[7, 7]])}
+    inputs = {"token_type_ids": torch.tensor([[7, 7]]), "input_ids": torch.tensor([[5, 6]])}
+    if embedded:
+        inputs["inputs_embeds"] = model.hf.transformer.wte(inputs.pop("input_ids"))
     base = model.hf(**inputs, output_hidden_states=True).hidden_states[0]
     with attach(model, add(embed, tiny.vector())):
         steered = model.hf(**inputs, output_hidden_states=True).hidden_states[0]

@@ -71,6 +71,7 @@ def test_strength_zero_and_no_plan_are_bit_identical(any_model: Model, zero: flo
     for plan in plans:
         with attach(any_model, None if zero is None else plan.at(zero)) as yielded:
             assert torch.equal(any_model.hf(**batch).logits, base)
+            assert not any(layer._forward_hooks for layer in any_model.anatomy.layers)
         assert yielded is any_model
 
 

@@ -6,7 +6,6 @@ from steer.hooks import SteerError
 KINDS = {
     "DataError": ValueError,
     "DownloadError": RuntimeError,
-    "ExtraError": RuntimeError,
     "ModelError": ValueError,
     "PlanError": ValueError,
     "RunError": RuntimeError,

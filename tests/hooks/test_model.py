@@ -4,6 +4,15 @@ from typing import Any
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    PreTrainedModel,
+)
 
 import onerow
 import tiny
@@ -88,21 +97,6 @@ def test_several_continuations_are_a_list(model: Model) -> None:
     assert len(model.generate_text(["sky", "sun"], **options)) == 4
 
 
-@pytest.mark.parametrize(
-    ("setting", "change"),
-    [
-        ("logit_scale", lambda x: x * 0.25),
-        ("logits_scaling", lambda x: x / 4),
-        ("final_logit_softcapping", lambda x: torch.tanh(x / 4) * 4),
-    ],
-)
-def test_logits_follow_the_configuration(setting: str, change: Any, model: Model) -> None:
-    states = torch.randn(2, 3, tiny.D_MODEL, generator=torch.Generator().manual_seed(0))
-    plain = states @ model.hf.lm_head.weight.T
-    setattr(model.hf.config, setting, 0.25 if setting == "logit_scale" else 4.0)
-    torch.testing.assert_close(model.logits(states), change(plain))
-
-
 def test_frozen_turns_off_and_restores() -> None:
     model = tiny.model()
     hf = model.hf
@@ -151,3 +145,38 @@ def test_another_module_is_refused() -> None:
     message = "^Model: expected a transformers PreTrainedModel, got Linear; steer.load"
     with onerow.unchecked(), pytest.raises(ModelError, match=message):
         Model(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+
+
+def _scaled(family: str) -> PreTrainedModel:
+    common = {
+        "vocab_size": 60,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "pad_token_id": 0,
+    }
+    torch.manual_seed(0)
+    if family == "cohere":
+        return CohereForCausalLM(CohereConfig(**common, logit_scale=0.25)).eval()
+    if family == "granite":
+        return GraniteForCausalLM(GraniteConfig(**common, logits_scaling=4.0)).eval()
+    # The random weights are small, so only a small cap bends the logits.
+    return Gemma2ForCausalLM(Gemma2Config(**common, final_logit_softcapping=0.05)).eval()
+
+
+@pytest.mark.parametrize("family", ["cohere", "granite", "gemma2"])
+def test_logits_are_the_model_s_own(family: str) -> None:
+    hf = _scaled(family)
+    states: list[torch.Tensor] = []
+    hf.get_output_embeddings().register_forward_pre_hook(lambda _, args: states.append(args[0]))
+    logits = hf(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+    torch.testing.assert_close(Model(hf).logits(states[0]), logits)
+
+
+def test_logits_that_are_more_than_the_head_are_refused(model: Model) -> None:
+    model.hf.register_forward_hook(lambda _, __, out: setattr(out, "logits", 0.25 * out.logits))
+    with pytest.raises(ModelError, match="the logits of LlamaForCausalLM are not its LM head's"):
+        model.logits(torch.zeros(2, tiny.D_MODEL))

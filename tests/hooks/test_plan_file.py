@@ -29,6 +29,9 @@ def _plan() -> Plan:
     return Plan(plan.interventions, META)
 
 
+PLAN = _plan()
+
+
 def test_a_saved_plan_loads_exactly(tmp_path: Path) -> None:
     plan = _plan()
     plan.save(tmp_path / "plan.safetensors")
@@ -44,8 +47,8 @@ def test_a_saved_plan_loads_exactly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "plan",
     [
-        _plan() + _plan(),
-        2.0 * _plan() + _plan(),
+        PLAN + PLAN,
+        2.0 * PLAN + PLAN.only(1),
         Plan(()),
         add(embed, tiny.vector().requires_grad_()),
     ],

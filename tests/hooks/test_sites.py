@@ -1,5 +1,7 @@
 import re
 
+import jaxtyping
+import numpy as np
 import pytest
 
 from steer.hooks import Site, SiteError, attn_out, embed, final, mlp_out, resid_post, resid_pre
@@ -77,3 +79,9 @@ def test_unreadable_text_is_refused(text: str) -> None:
 def test_text_of_a_wrong_site_is_refused(text: str, message: str) -> None:
     with pytest.raises(SiteError, match=re.escape(message)):
         Site.parse(text)
+
+
+def test_integers_of_numpy_are_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    assert resid_post(np.int64(3)) == resid_post(3)
+    assert str(resid_post(np.int64(3))) == "resid_post.3"

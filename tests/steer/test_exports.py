@@ -14,7 +14,7 @@ STEER = (
     "extract final grains load mlp_out prompts pull record repe resid_post resid_pre"
 )
 HOOKS = (
-    "ALL GENERATED LAST PROMPT Ablate Add Anatomy Batch DataError DownloadError Edit ExtraError "
+    "ALL GENERATED LAST PROMPT Ablate Add Anatomy Batch DataError DownloadError Edit "
     "Intervention Model ModelError Plan PlanError RunError Site SiteError Span SteerError "
     "TaskError Tokens ablate add as_model attach attn_out by_tokens capture embed final mlp_out "
     "prompts record resid_post resid_pre track"
@@ -84,7 +84,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_every_error_has_one_base_and_a_builtin_kind() -> None:
     errors = [getattr(steer.hooks, n) for n in steer.hooks.__all__ if n.endswith("Error")]
-    assert len(errors) == 9
+    assert len(errors) == 8
     for error in errors:
         assert issubclass(error, steer.SteerError)
         assert error is steer.SteerError or issubclass(error, ValueError | RuntimeError)

