@@ -106,15 +106,14 @@ def test_a_broken_pass_does_not_harm_the_next(model: Model) -> None:
                 assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop")])
-def test_a_broken_pass_does_not_edit_a_users_embeddings(model: Model, error: BaseException) -> None:
+def test_a_broken_pass_does_not_edit_a_users_embeddings(model: Model) -> None:
     def fail(*_: Any) -> None:
-        raise error
+        raise RuntimeError("stop")
 
     table = model.hf.model.embed_tokens
     with attach(model, PLAN):
         handle = table.register_forward_pre_hook(fail)  # inside the decoder, before it has embedded
-        with pytest.raises(type(error), match=r"^stop$"):
+        with pytest.raises(RuntimeError, match=r"^stop$"):
             model.hf(IDS)
         handle.remove()
         assert torch.equal(table(IDS), table.weight[IDS])

@@ -156,6 +156,6 @@ def test_a_run_that_failed_at_once_has_no_claim(tmp_path: Path) -> None:
     Rows(tmp_path, IDENTITY)
     other = IDENTITY | {"seed": 77}
     Rows(tmp_path, other).append([{"id": 0}])
-    assert json.loads((tmp_path / "run.json").read_text()) == other
+    assert json.loads((tmp_path / "run.json").read_text())["seed"] == 77
     with pytest.raises(RunError, match="holds another run"):
         Rows(tmp_path, IDENTITY)
