@@ -4,6 +4,7 @@ A site is written `kind(layer)` in Python and `kind.layer` in files: `resid_post
 `resid_post.14`. Layers count from 0.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import index
 from typing import Literal, get_args
@@ -41,8 +42,9 @@ class Site:
             )
         if self.kind in MODEL_KINDS and self.layer is not None:
             raise SiteError(f"Site: {self.kind!r} is not inside a layer; drop layer={self.layer}")
-        if type(self.layer) not in (int, bool) and hasattr(self.layer, "__index__"):
-            object.__setattr__(self, "layer", index(self.layer))  # numpy's integers too
+        if self.layer is not None and type(self.layer) not in (int, bool):
+            with suppress(TypeError):  # numpy's integers become ints, the rest is refused below
+                object.__setattr__(self, "layer", index(self.layer))
         if self.kind in LAYER_KINDS and (
             isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 0
         ):
