@@ -13,7 +13,6 @@ from steer._files import write_whole
 from steer._methods import extract, method_of
 from steer.hooks import DataError, Model, Plan, RunError, attach, resid_post, track
 
-from ._arms import randomised
 from ._mc import METRICS, measure
 from ._questions import Question, pairs_of
 from ._setting import Setting
@@ -40,20 +39,11 @@ class Tuning:
     """Options of each method by its name, such as `{"grains": {"steps": 10}}`."""
 
     metric: str = "mc2"
-    """What the choice maximises, over random vectors of the same norm at the same place."""
-
-    shortlist: int = 3
-    """How many of the best are compared with random vectors; 1 takes the best as it is."""
-
-    randoms: int = 2
-    """How many random vectors each of the shortlist is compared with."""
+    """What the choice maximises."""
 
     def __post_init__(self) -> None:
-        least = min(self.sources, self.shortlist, self.randoms)
-        if self.layers == () or not self.strengths or least < 1:
-            raise DataError(
-                f"Tuning: needs layers, strengths, sources, a shortlist and randoms, got {self}"
-            )
+        if self.layers == () or not self.strengths or self.sources < 1:
+            raise DataError(f"Tuning: needs layers, strengths and sources, got {self}")
         for method in self.options:
             method_of(method)
         if self.metric not in METRICS:
@@ -103,9 +93,8 @@ def tuned_plan(
     layers = tuning.layers_in(setting.model)
     options = {"batch_tokens": setting.batch_tokens} | dict(tuning.options.get(method, {}))
     plan = extract(method, setting.model, pairs, layers, progress=setting.progress, **options)
-    judges = order[count:]
-    grid = _grid(f"tuning {method}", setting, judges, plan, tuning.strengths)
-    best = _surest(f"checking {method}", setting, judges, plan, grid, tuning)
+    grid = _grid(f"tuning {method}", setting, order[count:], plan, tuning.strengths)
+    best = max(grid, key=lambda tried: tried[tuning.metric])
     layer, strength = int(best["layer"]), best["strength"]
     about = {"items": len(order) - count, "pairs": len(pairs), "layer": layer, "strength": strength}
     best_plan = plan.only(layer).at(strength)
@@ -145,42 +134,11 @@ def _grid(
     strengths: Sequence[float],
 ) -> list[dict[str, Any]]:
     """The mean metrics at every layer and strength."""
+    grid = []
     tries = [(layer, strength) for layer in plan.layers for strength in strengths]
-    return [
-        {"layer": layer, "strength": strength}
-        | _means(setting, judges, plan.only(layer).at(strength))
-        for layer, strength in track(tries, what, total=len(tries), show=setting.progress)
-    ]
-
-
-def _surest(
-    what: str,
-    setting: Setting,
-    judges: Sequence[Question],
-    plan: Plan,
-    grid: Sequence[dict[str, Any]],
-    tuning: Tuning,
-) -> dict[str, Any]:
-    """Of the best few, the one furthest above random vectors in its place.
-
-    A strong vector moves the metric wherever it points, so the highest value alone favours
-    strengths at which any vector would do. What the random vectors gave is noted in the grid.
-    """
-    ranked = sorted(grid, key=lambda tried: -tried[tuning.metric])[: tuning.shortlist]
-    if len(ranked) == 1:
-        return ranked[0]
-    tries = [(tried, n) for tried in ranked for n in range(tuning.randoms)]
-    values: dict[int, list[float]] = {}
-    for tried, n in track(tries, what, total=len(tries), show=setting.progress):
-        placed = plan.only(tried["layer"]).at(tried["strength"])
-        means = _means(setting, judges, randomised(placed, setting.seed * 1000 + n))
-        values.setdefault(id(tried), []).append(means[tuning.metric])
-    for tried in ranked:
-        tried["random"] = float(np.mean(values[id(tried)]))
-    return max(ranked, key=lambda tried: tried[tuning.metric] - tried["random"])
-
-
-def _means(setting: Setting, judges: Sequence[Question], plan: Plan) -> dict[str, float]:
-    with attach(setting.model, plan):
-        results = measure(setting, judges)
-    return {m: float(np.mean([r[m] for r in results])) for m in METRICS}
+    for layer, strength in track(tries, what, total=len(tries), show=setting.progress):
+        with attach(setting.model, plan.only(layer).at(strength)):
+            results = measure(setting, judges)
+        means = {m: float(np.mean([r[m] for r in results])) for m in METRICS}
+        grid.append({"layer": layer, "strength": strength} | means)
+    return grid

@@ -40,12 +40,11 @@ def test_three_questions_are_too_few() -> None:
         halves(QUESTIONS[:3], 0)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"layers": ()}, {"strengths": ()}, {"sources": 0}, {"shortlist": 0}, {"randoms": 0}],
-)
+@pytest.mark.parametrize("change", [{"layers": ()}, {"strengths": ()}, {"sources": 0}])
 def test_there_must_be_something_to_try(change: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"^Tuning: needs layers, strengths, sources, a shortlist"):
+    with pytest.raises(
+        DataError, match=r"^Tuning: needs layers, strengths and sources, got Tuning"
+    ):
         Tuning(**change)
 
 
@@ -92,7 +91,7 @@ def test_the_best_layer_and_strength_are_chosen(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, metric: str, layer: int, strength: float
 ) -> None:
     watched = Watched(monkeypatch, TABLE)
-    tried = Tuning((0, 1), (0.1, 0.4, 0.8), sources=100, metric=metric, shortlist=1)
+    tried = Tuning(layers=(0, 1), strengths=(0.1, 0.4, 0.8), sources=100, metric=metric)
     plan, about = tuned_plan("caa", setting, QUESTIONS, tried)
     assert (about["layer"], about["strength"]) == (layer, strength)
     found = [(row["layer"], row["strength"], row["mc1"], row["mc2"]) for row in about["grid"]]
@@ -109,7 +108,7 @@ def test_questions_that_give_pairs_never_judge(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, sources: int, count: int
 ) -> None:
     watched = Watched(monkeypatch, TABLE)
-    tried = Tuning((0, 1), (0.1, 0.4, 0.8), sources=sources, shortlist=1)
+    tried = Tuning(layers=(0, 1), strengths=(0.1, 0.4, 0.8), sources=sources)
     _, about = tuned_plan("caa", setting, QUESTIONS, tried)
     gave = [q.id for q in watched.sources]
     assert len(gave) == count
@@ -117,27 +116,6 @@ def test_questions_that_give_pairs_never_judge(
     for judges in watched.judges:
         assert sorted(gave + judges) == list(range(12))
     assert about["items"] == 12 - count
-
-
-def test_of_the_best_few_the_one_furthest_above_random_vectors_is_chosen(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grid = [(0.0, 0.50), (0.0, 0.70), (0.0, 0.69), (0.0, 0.20)]
-    # Two random vectors for each of the two best: 0.70 - 0.66 = 0.04, and 0.69 - 0.41 = 0.28.
-    randoms = [(0.0, 0.65), (0.0, 0.67), (0.0, 0.40), (0.0, 0.42)]
-    watched = Watched(monkeypatch, grid + randoms)
-    tried = Tuning((0, 1), (0.1, 0.4), sources=100, shortlist=2, randoms=2)
-    plan, about = tuned_plan("caa", setting, QUESTIONS, tried)
-    assert (about["layer"], about["strength"]) == (1, 0.1)
-    assert (plan.layers, next(iter(plan)).strength) == ((1,), 0.1)
-    noted = {(row["layer"], row["strength"]): row.get("random") for row in about["grid"]}
-    assert noted == {
-        (0, 0.1): None,
-        (0, 0.4): pytest.approx(0.66),
-        (1, 0.1): pytest.approx(0.41),
-        (1, 0.4): None,
-    }
-    assert all(sorted(j) == sorted(watched.judges[0]) for j in watched.judges)
 
 
 def test_the_grid_is_measured_under_the_plan(setting: Setting) -> None:
