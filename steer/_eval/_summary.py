@@ -84,5 +84,5 @@ def gain_of(rows: Rows, arm: str, over: str, seed: int) -> dict[str, dict[str, f
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN; what cannot be known is null."""
-    return {k: None if math.isnan(v) else round(v, 6) for k, v in values.items()}
+    """Six digits; what cannot be known is null, as JSON has no NaN."""
+    return {k: None if math.isnan(v) else float(f"{v:.6g}") for k, v in values.items()}
