@@ -22,6 +22,7 @@ from ._record import capture, record
 from ._sites import Site, attn_out, embed, final, mlp_out, resid_post, resid_pre
 from ._spans import ALL, GENERATED, LAST, PROMPT, Span
 from ._tokens import Tokens
+from ._whole import write_whole
 
 __all__ = [
     "ALL",
@@ -62,4 +63,5 @@ __all__ = [
     "resid_post",
     "resid_pre",
     "track",
+    "write_whole",
 ]

@@ -1,8 +1,6 @@
 """Plans on disk: one safetensors file, the vectors as tensors and the rest as JSON metadata."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from ._errors import PlanError, SiteError
 from ._plan import Intervention, Plan
 from ._sites import Site
 from ._spans import Span
+from ._whole import write_whole
 
 _FORMAT = 1
 _BROKEN = (SafetensorError, SiteError, KeyError, TypeError, AttributeError, json.JSONDecodeError)
@@ -35,23 +34,9 @@ def save(plan: Plan, path: Path) -> None:
     tensors = {f"{n}": i.edit.vector.detach().cpu().clone() for n, i in enumerate(plan)}
     data = to_bytes(tensors, metadata={"steer": text})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
+        write_whole(path, data)
     except OSError as error:
         raise PlanError(f"Plan.save: cannot write {path}: {error.strerror or error}") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Swap the content of a file in one step; a failure leaves no stray file."""
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def load(path: Path) -> Plan:

@@ -4,11 +4,10 @@ import csv
 import hashlib
 import io
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from steer.hooks import DataError
+from steer.hooks import DataError, write_whole
 
 Row = dict[str, Any]
 
@@ -72,14 +71,6 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file by way of a temporary one beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        scratch = Path(file.name)
-    try:
-        scratch.write_text(text, encoding="utf-8", newline="\n")
-        scratch.chmod(0o644)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, in UTF-8 and with LF line ends."""
+    write_whole(path, text.encode())

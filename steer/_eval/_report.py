@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from steer._files import write_whole
+from steer._files import write_text
 
 from ._mc import METRICS
 from ._table import header, lines, over_header, over_lines
@@ -42,8 +42,8 @@ def html(summary: Mapping[str, Any], command: str | None = None) -> str:
 
 def write_report(folder: Path, summary: Mapping[str, Any], command: str | None = None) -> None:
     """Write `summary.json` and `report.html`, each whole or not at all."""
-    write_whole(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_whole(folder / "report.html", html(summary, command))
+    write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_text(folder / "report.html", html(summary, command))
 
 
 def _plot(summary: Mapping[str, Any]) -> Figure:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from steer._files import write_whole
+from steer._files import write_text
 from steer.hooks import RunError
 
 
@@ -62,7 +62,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
     if not path.exists():
         if _has_rows(out):
             raise RunError(f"{out} holds rows but no run.json; choose another --out")
-        write_whole(path, json.dumps(identity, indent=1) + "\n")
+        write_text(path, json.dumps(identity, indent=1) + "\n")
         return
     try:
         before = dict(json.loads(path.read_text(encoding="utf-8")))

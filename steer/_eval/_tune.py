@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from steer._files import write_whole
+from steer._files import write_text
 from steer._methods import extract, method_of
 from steer.hooks import DataError, Model, Plan, RunError, attach, resid_post, track
 
@@ -122,7 +122,7 @@ def tuned_plans(
         plans[method], chosen[method] = tuned_plan(method, setting, questions, tuning)
         if plan_file and note:
             plans[method].save(plan_file)
-            write_whole(note, json.dumps(chosen[method], indent=1) + "\n")
+            write_text(note, json.dumps(chosen[method], indent=1) + "\n")
     return plans, chosen
 
 

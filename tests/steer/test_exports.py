@@ -17,7 +17,7 @@ HOOKS = (
     "ALL GENERATED LAST PROMPT Ablate Add Anatomy Batch DataError DownloadError Edit "
     "Intervention Model ModelError Plan PlanError RunError Site SiteError Span SteerError "
     "TaskError Tokens ablate add as_model attach attn_out by_tokens capture embed final mlp_out "
-    "prompts record resid_post resid_pre track"
+    "prompts record resid_post resid_pre track write_whole"
 )
 ATTRIBUTION = (
     "Aggregate Pair PairLike Scored answer_ids as_pairs caa grains integrated_gradients mean "

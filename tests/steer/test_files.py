@@ -1,9 +1,10 @@
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from steer._files import read_rows, sha256, write_whole
+from steer._files import read_rows, sha256, write_text
 from steer.hooks import DataError
 
 
@@ -78,11 +79,11 @@ def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
     assert sha256(_file(tmp_path, "x", b"abc")) == expected
 
 
-def test_write_whole(tmp_path: Path) -> None:
+def test_write_text(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "x.json"
-    write_whole(path, "é\n")
+    write_text(path, "é\n")
     assert path.read_bytes() == b"\xc3\xa9\n"
-    write_whole(path, "second\n")
+    write_text(path, "second\n")
     assert path.read_bytes() == b"second\n"
     assert path.stat().st_mode & 0o777 == 0o644
     assert [p.name for p in path.parent.iterdir()] == ["x.json"]
@@ -91,7 +92,7 @@ def test_write_whole(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = _file(tmp_path, "x.txt", "old")
     with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
-        write_whole(path, "new text, then a broken character: \ud800")
+        write_text(path, "new text, then a broken character: \ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -101,13 +102,13 @@ def test_the_file_appears_only_when_it_is_whole(
 ) -> None:
     seen: list[tuple[str, str]] = []
 
-    def replace(self: Path, target: Path) -> Path:
-        seen.append((self.read_text(), Path(target).read_text()))
+    def replace(source: str, target: Path) -> None:
+        seen.append((Path(source).read_text(), Path(target).read_text()))
         raise OSError("no room")
 
     path = _file(tmp_path, "x.txt", "old")
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(OSError, match="no room"):
-        write_whole(path, "new")
+        write_text(path, "new")
     assert seen == [("new", "old")]
     assert list(tmp_path.iterdir()) == [path]
