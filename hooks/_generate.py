@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -11,19 +12,27 @@ from jaxtyping import Bool
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ._instead import instead
 from ._model import Model
-from ._prompts import Prompts, known
+from ._prompts import Prompts, known, tell, told
 
 
 @contextmanager
 def generate_tells_prompts(model: Model) -> Iterator[None]:
-    """Wrap `generate` of this one model object."""
+    """Wrap `generate` of this one model object, and what it prepares each pass with."""
     hf = model.hf
-    inner = getattr(hf, "generate", None)  # the class's, or the wrapper of an outer block
-    if inner is None:  # a model without an LM head
+    if not hasattr(hf, "generate"):  # a model without an LM head
         yield
         return
-    outer = hf.__dict__.get("generate")
+    with ExitStack() as stack:
+        # Either may be the class's own, or the wrapper of an outer block.
+        prepare = _telling_ids(hf.prepare_inputs_for_generation)
+        stack.enter_context(instead(hf, "prepare_inputs_for_generation", prepare))
+        stack.enter_context(instead(hf, "generate", _telling_prompts(hf, hf.generate)))
+        yield
+
+
+def _telling_prompts(hf: PreTrainedModel, inner: Any) -> Any:
     signature = inspect.signature(inner)
 
     @wraps(inner)
@@ -31,21 +40,37 @@ def generate_tells_prompts(model: Model) -> Iterator[None]:
         given = signature.bind_partial(*args, **kwargs).arguments
         given |= given.pop("kwargs", {})
         real = _real(hf, given)
-        with known(Prompts(real.sum(1), real)):
+        embeds = None if hf.config.is_encoder_decoder else given.get("inputs_embeds")
+        width = 0 if embeds is None else embeds.shape[1]
+        # A graph that was compiled without our hooks would run without them.
+        kwargs.setdefault("disable_compile", True)
+        with known(Prompts(real.sum(1), real, embedded=width)):
             return inner(*args, **kwargs)
 
-    hf.__dict__["generate"] = generate
-    try:
-        yield
-    finally:
-        if outer is None:
-            del hf.__dict__["generate"]
-        else:
-            hf.__dict__["generate"] = outer
+    return generate
+
+
+def _telling_ids(inner: Any) -> Any:
+    @wraps(inner)
+    def prepare(input_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        prompts = told()
+        if prompts is not None and prompts.real is not None and isinstance(input_ids, Tensor):
+            seen = input_ids.shape[1] + prompts.embedded
+            # Fewer than the prompt: a chunk of it, whose place only the cache knows.
+            total = seen if seen >= prompts.real.shape[1] else None
+            tell(replace(prompts, ids=input_ids, total=total))
+        return inner(input_ids, *args, **kwargs)
+
+    return prepare
 
 
 def _real(hf: PreTrainedModel, given: dict[str, Any]) -> Bool[Tensor, "prompts width"]:
     """True where a prompt has a token and not padding, told as `generate` itself tells it."""
+    if hf.config.is_encoder_decoder:
+        given = {
+            "input_ids": given.get("decoder_input_ids"),
+            "attention_mask": given.get("decoder_attention_mask"),
+        }
     ids: Tensor | None = given.get("inputs")
     ids = given.get("input_ids") if ids is None else ids
     mask: Tensor | None = given.get("attention_mask")

@@ -9,9 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
-from ._anatomy import Anatomy
+from ._anatomy import Anatomy, Places
+from ._bridge import BridgeAnatomy, is_bridged
+from ._device import input_device
 from ._errors import DataError, ModelError
+from ._probe import probed, refuse
 from ._prompts import prompts
+from ._sites import Site, final
+from ._span_of_model import resolved
+from ._spans import Span
+from ._unwrap import tokenizer_of, unwrapped
 
 Batch = dict[str, Tensor]
 """`input_ids`, `attention_mask` and `position_ids`, each `Int[Tensor, "batch seq"]`."""
@@ -21,36 +28,40 @@ class Model:
     """A Hugging Face model, its tokenizer and the places in it that can be read or edited.
 
     Args:
-        hf: the model; it is used as it is and given back by `model.hf`.
+        hf: the model, or what a library has wrapped around it (see `attach`); it is used as it is
+            and given back by `model.hf`. The first time, two tokens are run through it to see that
+            its sites are what they say.
         tokenizer: its tokenizer, or its processor if it reads images too; needed by everything
             that takes text.
         name: what plans and reports call it.
         revision: which version of the weights.
+        places: modules that cannot be found or are taken for others, by name: `layers`, `embed` and
+            `final` with their path in the model, `attn_out`, `mlp_out`, `heads` (the output
+            projection) and `router` with their path in a layer.
 
     Raises:
-        ModelError: if no decoder layers can be found in it.
+        ModelError: if no decoder layers can be found in it, or they do not give hidden states.
     """
 
     def __init__(
         self,
-        hf: PreTrainedModel,
+        hf: Any,
         tokenizer: PreTrainedTokenizerBase | ProcessorMixin | None = None,
         name: str | None = None,
         revision: str | None = None,
+        places: Places | None = None,
     ) -> None:
-        if not isinstance(hf, PreTrainedModel):
-            raise ModelError(
-                f"Model: expected a transformers PreTrainedModel, got {type(hf).__name__}; "
-                "steer.load(name_or_path) makes one"
-            )
-        self.hf = hf
+        tokenizer = tokenizer_of(hf) if tokenizer is None else tokenizer
+        self.hf: PreTrainedModel = (hf := unwrapped(hf))
         self.processor = tokenizer if isinstance(tokenizer, ProcessorMixin) else None
         self._tokenizer = (
             tokenizer.tokenizer if isinstance(tokenizer, ProcessorMixin) else tokenizer
         )
         self.name = name or hf.config.name_or_path or type(hf).__name__
         self.revision = revision or getattr(hf.config, "_commit_hash", None)
-        self.anatomy = Anatomy.of(hf)
+        anatomy = Anatomy.of(hf, places)
+        self.anatomy = BridgeAnatomy.around(anatomy) if is_bridged(anatomy) else anatomy
+        self.findings = probed(hf, self.anatomy)
         self._head_checked = False
 
     def __repr__(self) -> str:
@@ -83,10 +94,33 @@ class Model:
         """Hidden size."""
         return self.anatomy.d_model
 
+    def check(self, site: Site) -> None:
+        """Refuse a site that this model does not have.
+
+        Raises:
+            SiteError: says what was looked for, and how to name it by hand.
+        """
+        self.anatomy.check(site)
+        refuse(self.findings, site)
+
+    def width(self, site: Site) -> int | None:
+        """The last dimension of the tensor at a site; None if only a pass would show it."""
+        if site in self.findings.widths:
+            return self.findings.widths[site]
+        return None if site.kind in ("heads", "router") else self.d_model
+
+    def resolved(self, span: Span) -> Span:
+        """The span with texts and images turned into the token ids of this model.
+
+        Raises:
+            PlanError: if the model reads no images, or has no tokenizer, and the span needs it.
+        """
+        return resolved(span, self.hf.config, self._tokenizer)
+
     @property
     def device(self) -> torch.device:
         """Where the token embedding is, and so where inputs go."""
-        return next(self.anatomy.embedding.parameters()).device
+        return input_device(self.anatomy.embedding)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -190,7 +224,9 @@ class Model:
 
     def _head(self, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
         config = self.hf.config.get_text_config(decoder=True)
-        out: Tensor = self.hf.get_output_embeddings()(states).float()
+        before = self.findings.head_scale  # T5
+        out: Tensor = self.hf.get_output_embeddings()(states if before == 1 else before * states)
+        out = out.float()
         if scale := getattr(config, "logit_scale", None):  # Cohere
             out = out * scale
         if scale := getattr(config, "logits_scaling", None):  # Granite
@@ -204,11 +240,15 @@ class Model:
         """Compare with the model's own logits once: scores that are silently off are worse."""
         read: list[Tensor] = []
         ids = torch.arange(3, device=self.device).unsqueeze(0)
-        norm = self.anatomy.norm
-        handle = norm.register_forward_hook(lambda _, __, states: read.append(states))
+        given = {"input_ids": ids, "decoder_input_ids": ids}
+        if not self.hf.config.is_encoder_decoder:
+            del given["decoder_input_ids"]
+        handle = self.anatomy.module(final).register_forward_hook(
+            lambda _, __, states: read.append(states)
+        )
         try:
             with prompts([3]):  # whatever holds outside is about other rows
-                own = self.hf(input_ids=ids, use_cache=False).logits.float()
+                own = self.hf(**given, use_cache=False).logits.float()
         finally:
             handle.remove()
         found = self._head(read[-1]).to(own.device)
@@ -236,6 +276,6 @@ class Model:
                 module.training = training
 
 
-def as_model(model: "Model | PreTrainedModel") -> Model:
-    """The model itself, or a wrapper around a bare transformers model."""
+def as_model(model: Any) -> Model:
+    """The model itself, or a wrapper around a transformers model (see `attach`)."""
     return model if isinstance(model, Model) else Model(model)

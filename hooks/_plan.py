@@ -6,7 +6,7 @@ A plan is immutable and knows no model; `attach` applies it to one.
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._edits import Ablate, Add
+from ._edit import Edit, Strength
 from ._errors import PlanError
 from ._sites import Site
-from ._spans import ALL, Span, as_span
+from ._span_text import as_span
+from ._spans import ALL, Span
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,36 +31,54 @@ class Intervention:
         site: where.
         edit: what.
         span: which tokens.
-        strength: how much; 0 changes nothing.
+        strength: how much; 0 changes nothing. A tensor may require gradients; one with a value a
+            row, `Float[Tensor, "rows"]`, gives each row of the batch its own.
 
     Raises:
-        PlanError: if the strength is not a finite number.
+        PlanError: if the strength is not finite, or the edit does not belong at the site.
     """
 
     site: Site
-    edit: Add | Ablate
+    edit: Edit
     span: Span = ALL
-    strength: float = 1.0
+    strength: Strength = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.strength, bool) or not isinstance(self.strength, int | float):
+        _check_strength(self.strength, self.site)
+        if (self.edit.name == "scale_experts") != (self.site.kind == "router"):
             raise PlanError(
-                f"strength at {self.site}: expected a number, got {type(self.strength).__name__}"
-            )
-        if not math.isfinite(self.strength):
-            raise PlanError(
-                f"strength at {self.site}: expected a finite number, got {self.strength}"
+                f"{self.edit.name} at {self.site}: routing weights are edited by scale_experts at "
+                "a router(layer), and by nothing else"
             )
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the vector, as JSON values."""
+        """Everything but the tensors, as JSON values."""
+        strength = self.strength
         return {
             "site": str(self.site),
             "edit": self.edit.name,
-            "options": self.edit.options(),
+            "options": dict(self.edit.options),
             "span": str(self.span),
-            "strength": float(self.strength),
+            "strength": strength.tolist() if isinstance(strength, Tensor) else float(strength),
         }
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows the strength is given for; None if it is for any number."""
+        strength = self.strength
+        return len(strength) if isinstance(strength, Tensor) and strength.dim() else None
+
+    def row(self, r: int) -> "Intervention":
+        """The intervention on one row."""
+        if self.rows is None:
+            return self
+        assert isinstance(self.strength, Tensor)
+        return replace(self, strength=self.strength[r])
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the strength is the number 0."""
+        return not isinstance(self.strength, Tensor) and self.strength == 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +108,7 @@ class Plan:
 
     def __repr__(self) -> str:
         places = ", ".join(
-            f"{i.edit.name} {i.strength:g} at {i.site} ({i.span})" for i in self.interventions
+            f"{i.edit.name} {_shown(i.strength)} at {i.site} ({i.span})" for i in self
         )
         return f"Plan({self.meta.get('method', 'by hand')}: {places or 'nothing'})"
 
@@ -100,8 +119,8 @@ class Plan:
         method = f"{self.meta.get('method', 'plan')} + {other.meta.get('method', 'plan')}"
         return Plan(self.interventions + other.interventions, shared | {"method": method})
 
-    def __mul__(self, factor: float) -> "Plan":
-        if isinstance(factor, bool) or not isinstance(factor, int | float):
+    def __mul__(self, factor: Strength) -> "Plan":
+        if isinstance(factor, bool) or not isinstance(factor, int | float | Tensor):
             return NotImplemented
         return self._map(lambda i: replace(i, strength=i.strength * factor))
 
@@ -110,13 +129,17 @@ class Plan:
     def __neg__(self) -> "Plan":
         return self * -1.0
 
-    def at(self, strength: float) -> "Plan":
+    def at(self, strength: Strength) -> "Plan":
         """The same plan with every strength set to `strength`."""
         return self._map(lambda i: replace(i, strength=strength))
 
     def on(self, span: Span | str) -> "Plan":
         """The same plan on other tokens."""
         return self._map(lambda i: replace(i, span=as_span(span)))
+
+    def with_spans(self, change: Callable[[Span], Span]) -> "Plan":
+        """The same plan with every span replaced by what `change` makes of it."""
+        return self._map(lambda i: replace(i, span=change(i.span)))
 
     def only(self, layers: int | Collection[int]) -> "Plan":
         """The interventions at these layers.
@@ -137,8 +160,18 @@ class Plan:
 
     @property
     def vectors(self) -> dict[Site, Float[Tensor, " d_model"]]:
-        """The vector at each site, times its strength (copies); for plans with one a site."""
-        return {i.site: i.strength * i.edit.vector for i in self.interventions}
+        """The vector at each site, times its strength (copies).
+
+        Raises:
+            PlanError: if a site has several, or an intervention has no single vector and strength.
+        """
+        found: dict[Site, Tensor] = {}
+        for item in self:
+            vector = item.edit.tensors.get("vector")
+            if vector is None or item.rows is not None or item.site in found:
+                raise PlanError(f"Plan.vectors: no single vector at {item.site}; {self!r}")
+            found[item.site] = item.strength * vector
+        return found
 
     @property
     def hash(self) -> str:
@@ -146,8 +179,10 @@ class Plan:
         digest = hashlib.sha256()
         for item in self.interventions:
             digest.update(json.dumps(item.describe(), sort_keys=True).encode())
-            vector = item.edit.vector.detach().to("cpu", torch.float32).contiguous()
-            digest.update(vector.numpy().tobytes())
+            for tensor in (*item.edit.tensors.values(), *item.span.masks):
+                data = tensor.detach().to("cpu", torch.float32).contiguous()
+                digest.update(str(tuple(data.shape)).encode())
+                digest.update(data.numpy().tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
@@ -178,32 +213,21 @@ class Plan:
         return Plan(tuple(change(i) for i in self.interventions), self.meta)
 
 
-def add(
-    site: Site,
-    vector: Float[Tensor, " d_model"],
-    *,
-    strength: float = 1.0,
-    span: Span | str = ALL,
-    keep_norm: bool = False,
-) -> Plan:
-    """A plan that adds `strength * vector` at a site (a copy; the caller's tensor stays).
+def _check_strength(strength: Strength, site: Site) -> None:
+    if isinstance(strength, Tensor):
+        if strength.dim() > 1 or not strength.numel() or not strength.is_floating_point():
+            raise PlanError(
+                f"strength at {site}: expected a number or floats of shape (rows,), got "
+                f"{strength.dtype} of shape {tuple(strength.shape)}"
+            )
+        if not torch.isfinite(strength.detach()).all():
+            raise PlanError(f"strength at {site}: expected finite numbers, got {strength.tolist()}")
+        return
+    if isinstance(strength, bool) or not isinstance(strength, int | float):
+        raise PlanError(f"strength at {site}: expected a number, got {type(strength).__name__}")
+    if not math.isfinite(strength):
+        raise PlanError(f"strength at {site}: expected a finite number, got {strength}")
 
-    Raises:
-        PlanError: NaN in the vector, wrong shape, unknown span, strength not finite.
-    """
-    return Plan((Intervention(site, Add(vector, keep_norm), as_span(span), strength),))
 
-
-def ablate(
-    site: Site,
-    direction: Float[Tensor, " d_model"],
-    *,
-    strength: float = 1.0,
-    span: Span | str = ALL,
-) -> Plan:
-    """A plan that removes a direction at a site (Arditi et al., https://arxiv.org/abs/2406.11717).
-
-    Raises:
-        PlanError: zero direction, NaN, wrong shape, unknown span, strength not finite.
-    """
-    return Plan((Intervention(site, Ablate(direction), as_span(span), strength),))
+def _shown(strength: Strength) -> str:
+    return str(strength.tolist()) if isinstance(strength, Tensor) else f"{strength:g}"

@@ -21,10 +21,16 @@ class Prompts:
     Attributes:
         lengths: real tokens of each prompt.
         real: True where a prompt has a token and not padding; None if only the passes know.
+        ids: the tokens of each row up to the end of the pass under way, as `generate` has them.
+        embedded: how many tokens before those were given as embeddings.
+        total: how many tokens the pass under way ends at; None if only the cache knows.
     """
 
     lengths: Int[Tensor, " prompts"]
     real: Bool[Tensor, "prompts width"] | None = None
+    ids: Int[Tensor, "batch seen"] | None = None
+    embedded: int = 0
+    total: int | None = None
 
     def flat(self, mask: Any, batch: int, total: int) -> Any:
         """The two-dimensional mask up to token `total` that a prepared `mask` was made from.
@@ -75,6 +81,11 @@ def known(prompts: Prompts) -> Iterator[None]:
         yield
     finally:
         _told.reset(token)
+
+
+def tell(prompts: Prompts) -> None:
+    """Say more about the prompts of the `known` block that is open."""
+    _told.set(prompts)
 
 
 def told() -> Prompts | None:

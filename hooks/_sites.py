@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from ._errors import SiteError
 
-LayerKind = Literal["resid_pre", "resid_post", "attn_out", "mlp_out"]
+LayerKind = Literal["resid_pre", "resid_post", "attn_out", "mlp_out", "heads", "router"]
 ModelKind = Literal["embed", "final"]
 
 LAYER_KINDS: tuple[str, ...] = get_args(LayerKind)
@@ -20,11 +20,14 @@ MODEL_KINDS: tuple[str, ...] = get_args(ModelKind)
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """A named place in any supported model, whose tensor is `Float[Tensor, "batch seq d_model"]`.
+    """A named place in any supported model.
+
+    Its tensor is `Float[Tensor, "batch seq d_model"]`; at `heads` the last dimension is that of all
+    heads together, at `router` the number of experts.
 
     Args:
-        kind: one of `resid_pre`, `resid_post`, `attn_out`, `mlp_out` (in a layer), `embed`,
-            `final` (once in the model).
+        kind: one of `resid_pre`, `resid_post`, `attn_out`, `mlp_out`, `heads`, `router` (in a
+            layer), `embed`, `final` (once in the model).
         layer: the layer's index from 0; None for `embed` and `final`.
 
     Raises:
@@ -87,6 +90,19 @@ def attn_out(layer: int) -> Site:
 def mlp_out(layer: int) -> Site:
     """What the MLP block of layer `layer` adds to the residual stream."""
     return Site("mlp_out", layer)
+
+
+def heads(layer: int) -> Site:
+    """What the attention heads of layer `layer` give to the output projection, side by side.
+
+    `states.unflatten(-1, (n_heads, d_head))` separates them.
+    """
+    return Site("heads", layer)
+
+
+def router(layer: int) -> Site:
+    """The routing weights of layer `layer`, one for each expert; 0 where it is not chosen."""
+    return Site("router", layer)
 
 
 embed = Site("embed")

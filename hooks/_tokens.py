@@ -22,11 +22,18 @@ class Tokens:
         real: True where the token is not padding.
         position: index among the row's real tokens, from 0.
         prompt_length: how many real tokens the row's prompt has.
+        past: tokens in the cache before this pass, padding included.
+        ids: the tokens of the cache and of the pass; None if the pass was given embeddings, or if
+            no plan needs them.
+        seen: True where a token of `ids` is not padding.
     """
 
     real: Bool[Tensor, "batch seq"]
     position: Int[Tensor, "batch seq"]
     prompt_length: Int[Tensor, "batch 1"]
+    past: int = 0
+    ids: Int[Tensor, "batch total"] | None = None
+    seen: Bool[Tensor, "batch total"] | None = None
 
     @classmethod
     def of_pass(
@@ -36,6 +43,7 @@ class Tokens:
         past: int,
         mask: Tensor | None,
         prompt_length: Int[Tensor, " prompts"] | None,
+        ids: Int[Tensor, "batch total"] | None = None,
     ) -> "Tokens":
         """Place the tokens of a pass.
 
@@ -48,6 +56,7 @@ class Tokens:
             prompt_length: real prompt tokens of each prompt. Rows may be a multiple of prompts
                 (beams, return sequences), next to each other. None: an empty cache means that the
                 whole pass is prompt, a filled one that the whole pass is generated.
+            ids: the tokens of the cache and of the pass, where a span looks at them.
 
         Raises:
             DataError: if the mask does not cover the pass, or rows are no multiple of prompts.
@@ -60,8 +69,37 @@ class Tokens:
             counted = seen[:, :past] if past else seen
             length = counted.sum(1, keepdim=True)
         else:
-            length = _per_row(prompt_length.to(device), batch)
-        return cls(real, position, length)
+            length = _per_row(prompt_length.to(device, non_blocking=True), batch)
+        return cls(real, position, length, past, ids, seen)
+
+    def known_ids(self, span: str) -> Int[Tensor, "batch total"]:
+        """The tokens, for a span that looks at them.
+
+        Raises:
+            DataError: if they are not known.
+        """
+        if self.ids is None:
+            raise DataError(
+                f"span {span}: the tokens of this pass are not known; run the whole row, from its "
+                "first token on, inside the block, and give input_ids and not inputs_embeds"
+            )
+        return self.ids
+
+    def after_first(self, marker: tuple[int, ...], span: str) -> Bool[Tensor, "batch seq"]:
+        """True for the tokens that follow the first occurrence of `marker` in their row."""
+        ids, seen = self.known_ids(span), self.seen
+        assert seen is not None
+        total, size = ids.shape[1], len(marker)
+        if total < size:
+            return torch.zeros_like(self.real)
+        # Padding may stand between a prompt and its answer: line up the real tokens first.
+        place = (seen.cumsum(1) - 1).masked_fill(~seen, total)
+        row = torch.full((ids.shape[0], total + 1), -1, dtype=ids.dtype, device=ids.device)
+        row = row.scatter(1, place, ids)[:, :total]
+        starts = torch.stack([row[:, i : total - size + 1 + i] == m for i, m in enumerate(marker)])
+        found = starts.all(0)
+        end = torch.where(found.any(1), found.int().argmax(1) + size - 1, total)
+        return self.position > end.unsqueeze(1)
 
 
 def _real_so_far(
@@ -95,4 +133,6 @@ def _per_row(lengths: Int[Tensor, " prompts"], batch: int) -> Int[Tensor, "batch
             f"attach: {prompts} prompt lengths do not divide a batch of {batch} rows; "
             "give one length per prompt"
         )
-    return lengths.repeat_interleave(batch // prompts).unsqueeze(1)
+    if batch > prompts:
+        lengths = lengths.repeat_interleave(batch // prompts)
+    return lengths.unsqueeze(1)

@@ -4,143 +4,114 @@ One hook on the decoder works out, once a pass, where its tokens stand; one hook
 Nothing here asks the device for a value, so CUDA stays asynchronous.
 """
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ._edits import Bound
+from ._edit import Bound
+from ._errors import SiteError
 from ._generate import generate_tells_prompts
 from ._model import Model
-from ._plan import Intervention, Plan
-from ._prompts import told
+from ._pass import Pass, watching
+from ._plan import Plan
+from ._program import Step, program, spread
+from ._routing import Routing
 from ._sites import Site
-from ._spans import Span
-from ._tokens import Tokens
 
-
-@dataclass
-class Pass:
-    """What the hooks of one block share: the pass that is under way.
-
-    Attributes:
-        tokens: where the tokens of the current pass stand.
-        selected: the spans worked out for it so far.
-    """
-
-    tokens: Tokens | None = None
-    selected: dict[Span, Bool[Tensor, "batch seq 1"]] = field(default_factory=dict)
-
-    def select(self, span: Span) -> Bool[Tensor, "batch seq 1"]:
-        """The tokens of a span, worked out once a pass."""
-        if span not in self.selected:
-            assert self.tokens is not None, "a layer ran outside its decoder"
-            self.selected[span] = span(self.tokens).unsqueeze(-1)
-        return self.selected[span]
+Editor = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def hooked(model: Model, plan: Plan) -> Iterator[None]:
-    """Hold the hooks of a plan on a model."""
-    state = Pass()
+def hooked(model: Model, plans: Sequence[Plan | None]) -> Iterator[None]:
+    """Hold the hooks of plans on a model: one plan for each row, or one for all."""
+    sites = program(plans)
+    spans = [item.span for steps in sites.values() for s in steps for item in s.items if item]
+    state = Pass(len(spread(plans)), any(span.looks_at_tokens for span in spans))
     with ExitStack() as stack:
         stack.enter_context(watching(model, state))
         stack.enter_context(generate_tells_prompts(model))
-        for site, items in _by_site(plan).items():
-            edit = _Editor(state, items)
-            for handle in register(model, site, edit):
+        for site, steps in sites.items():
+            for handle in register(model, site, _Editor(site, state, steps, model.width(site))):
                 stack.callback(handle.remove)
         yield
 
 
-@contextmanager
-def watching(model: Model, state: Pass) -> Iterator[None]:
-    """Keep `state.tokens` true during every pass of the decoder."""
-    decoder = model.anatomy.decoder
-    signature = inspect.signature(decoder.forward)
-
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = signature.bind_partial(*args, **kwargs).arguments
-        given |= given.pop("kwargs", {})
-        inputs = given.get("inputs_embeds")
-        inputs = given.get("input_ids") if inputs is None else inputs
-        if inputs is None:
-            return  # the decoder itself will complain
-        cache = given.get("cache")
-        cache = given.get("past_key_values") if cache is None else cache
-        past = 0 if cache is None else int(cache.get_seq_length())
-        shape = (inputs.shape[0], inputs.shape[1])
-        mask = given.get("attention_mask")
-        if isinstance(mask, dict):  # transformers has prepared one mask per kind of layer
-            mask = mask.get("full_attention", next(iter(mask.values()), None))
-        prompts = told()
-        if prompts is not None:
-            mask = prompts.flat(mask, inputs.shape[0], past + inputs.shape[1])
-        lengths = None if prompts is None else prompts.lengths
-        state.tokens = Tokens.of_pass(shape, inputs.device, past, mask, lengths)
-        state.selected = {}
-
-    handle = decoder.register_forward_pre_hook(before, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _by_site(plan: Plan) -> dict[Site, list[Intervention]]:
-    sites: dict[Site, list[Intervention]] = {}
-    for item in plan:
-        if item.strength != 0:
-            sites.setdefault(item.site, []).append(item)
-    return sites
-
-
 class _Editor:
-    """Applies the interventions of one site, in order."""
+    """Applies the steps of one site, in order.
 
-    def __init__(self, state: Pass, items: list[Intervention]) -> None:
+    It runs once a layer and token, between large matrix products that have emptied the caches, so
+    it keeps what it can and looks up little.
+    """
+
+    def __init__(self, site: Site, state: Pass, steps: list[Step], width: int | None) -> None:
+        self.site = site
         self.state = state
-        self.items = items
+        self.steps = steps
+        self.width = width
+        self.trains = any(step.trains for step in steps)
         self.bound: dict[tuple[torch.device, torch.dtype], list[Bound]] = {}
+        self.chosen: list[Tensor] = []
+        self.chosen_in: object = None
+        self.chosen_on: torch.device | None = None
 
-    def __call__(self, hidden: Float[Tensor, "batch seq d"]) -> Float[Tensor, "batch seq d"]:
-        for item, edit in zip(self.items, self._bind(hidden), strict=True):
-            chosen = self.state.select(item.span).to(hidden.device)
-            hidden = torch.where(chosen, edit(hidden), hidden)
-        return hidden
+    def __call__(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        state = self.state
+        shape = hidden.shape
+        if self.width is not None and shape[-1] != self.width:
+            raise SiteError(
+                f"site {self.site}: expected {self.width} values a token, the model gives "
+                f"{tuple(shape)}; name the module with places={{'{self.site.kind}': ...}}"
+            )
+        if state.checkpoints:
+            state.check_recomputation()
+        device = hidden.device
+        if state.tokens is not self.chosen_in or device != self.chosen_on:
+            self._choose(device)
+        if len(shape) != 3 or state.rows > 1:
+            hidden = hidden.reshape(self._rows(), -1, shape[-1])
+        for edit, chosen in zip(self._bind(hidden, device), self.chosen, strict=True):
+            hidden = edit(hidden, chosen)
+        return hidden if len(shape) == 3 and state.rows == 1 else hidden.reshape(shape)
 
-    def _bind(self, like: Tensor) -> list[Bound]:
-        if any(item.edit.vector.requires_grad for item in self.items):
-            return [item.edit.bind(item.strength, like) for item in self.items]
-        key = (like.device, like.dtype)
-        if key not in self.bound:
-            with torch.inference_mode(False):  # or a later pass could not be differentiated
-                self.bound[key] = [item.edit.bind(item.strength, like) for item in self.items]
-        return self.bound[key]
+    def _choose(self, device: torch.device) -> None:
+        self.chosen = [self.state.select(step.spans, device) for step in self.steps]
+        self.chosen_in, self.chosen_on = self.state.tokens, device
 
+    def _rows(self) -> int:
+        assert self.state.tokens is not None, "a layer ran outside its decoder"
+        return self.state.rows if self.state.rows > 1 else self.state.tokens.real.shape[0]
 
-Editor = Callable[[Tensor], Tensor]
+    def _bind(self, like: Tensor, device: torch.device) -> list[Bound]:
+        if self.trains:
+            return [step.bind(like) for step in self.steps]
+        key = (device, like.dtype)
+        found = self.bound.get(key)
+        if found is None:
+            found = self.bound[key] = [step.bind(like) for step in self.steps]
+        return found
 
 
 def register(
     model: Model, site: Site, edit: Editor, *, read: bool = False
 ) -> Iterator[RemovableHandle]:
     """Put `edit` on a site, or with `read` what only reads; yields the handles as they are made."""
-    module = model.anatomy.module(site)
-    if site.kind == "resid_pre":
-        yield module.register_forward_pre_hook(_on_input(edit), with_kwargs=True)
-    elif site.kind == "embed":
+    if site.kind == "embed":
         yield from _register_embed(model, edit)
-    elif read:
-        yield module.register_forward_hook(_on_output(edit))  # after everyone's edits
+        return
+    module = model.anatomy.module(site)
+    if site.kind in ("resid_pre", "heads"):
+        yield module.register_forward_pre_hook(_on_input(edit), with_kwargs=True)
+        return
+    hook = _on_routing(site, edit) if site.kind == "router" else _on_output(edit)
+    if read:
+        yield module.register_forward_hook(hook)  # after everyone's edits
     else:
-        yield _before_others(module, _on_output(edit))
+        yield _before_others(module, hook)
 
 
 def _before_others(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
@@ -162,6 +133,19 @@ def _on_output(edit: Editor) -> Callable[..., Any]:
         if isinstance(output, tuple):
             return (edit(output[0]), *output[1:])
         return edit(output)
+
+    return hook
+
+
+def _on_routing(site: Site, edit: Editor) -> Callable[..., Any]:
+    def hook(router: nn.Module, _: Any, output: Any) -> Any:
+        routing = Routing.of(output)
+        if routing is None:
+            raise SiteError(
+                f"site {site}: {type(router).__name__} does not return the weights of the experts "
+                "that it chose"
+            )
+        return routing.replaced(edit(routing.weights))
 
     return hook
 

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from steer.hooks import Model, ModelError, SteerError
+from steer.hooks import Model, ModelError, Places, SteerError
 
 from ._zoo import ZOO, pull
 
@@ -49,6 +49,7 @@ def load(
     name_or_path: str | Path,
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
+    places: Places | None = None,
     **options: Any,
 ) -> Model:
     """Load a model with its tokenizer.
@@ -60,6 +61,8 @@ def load(
             among the options, leave it at `auto`.
         dtype: `float32`, `bfloat16`, `float16` or a torch dtype; `auto` is float32 on a CPU and the
             checkpoint's own on a GPU.
+        places: modules of an architecture that is not understood by itself, named by hand; see
+            `Model`.
         options: passed on to `from_pretrained`, such as `revision` or `device_map`.
 
     Returns:
@@ -90,7 +93,7 @@ def load(
         raise ModelError(_why_not(name, error)) from error
     if "device_map" not in options:
         hf.to(where)
-    return Model(hf.eval(), tokenizer, name=name, revision=revision)
+    return Model(hf.eval(), tokenizer, name=name, revision=revision, places=places)
 
 
 def read_gguf(path: Path, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from steer.hooks import Plan
+from steer.hooks import Plan, PlanError, edit_of
 
 Arms = Mapping[str, Plan | None]
 """Plans by name; None is the unsteered model."""
@@ -20,13 +20,21 @@ _FIRST = 7_919_000  # away from the small seeds that a user's own random vector 
 
 
 def randomised(plan: Plan, seed: int) -> Plan:
-    """The plan with each vector replaced by a Gaussian one of the same norm."""
+    """The plan with each vector replaced by a Gaussian one of the same norm.
+
+    Raises:
+        PlanError: if an edit has no vector, such as `scale_experts`.
+    """
     generator = torch.Generator().manual_seed(seed)
     items = []
     for item in plan:
-        noise = torch.randn(item.edit.vector.shape, generator=generator)
-        vector = noise / noise.norm() * item.edit.vector.norm().cpu()
-        items.append(replace(item, edit=replace(item.edit, vector=vector)))
+        tensors = item.edit.tensors
+        if "vector" not in tensors:
+            raise PlanError(f"evaluate: no random control is known for {item.edit.name}")
+        noise = torch.randn(tensors["vector"].shape, generator=generator)
+        vector = noise / noise.norm() * tensors["vector"].norm().cpu()
+        edit = edit_of(item.edit.name, {"vector": vector}, item.edit.options)
+        items.append(replace(item, edit=edit))
     return Plan(tuple(items), dict(plan.meta) | {"method": "random", "seed": seed})
 
 

@@ -9,6 +9,8 @@ from transformers import (
     BertLMHeadModel,
     BloomConfig,
     BloomForCausalLM,
+    Gemma4ForCausalLM,
+    Gemma4TextConfig,
     Glm4Config,
     Glm4ForCausalLM,
     LlamaConfig,
@@ -16,6 +18,8 @@ from transformers import (
     LlamaModel,
     MixtralConfig,
     MixtralForCausalLM,
+    NanoChatConfig,
+    NanoChatForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
     OPTConfig,
@@ -149,15 +153,24 @@ def test_a_layer_out_of_range_is_refused(any_model: Model, site: Site) -> None:
         any_model.anatomy.check(site)
 
 
-def test_a_layer_without_such_a_block_is_refused() -> None:
+def test_a_feed_forward_without_a_module_of_its_own_is_its_last_projection() -> None:
     opt = OPTConfig(**SMALL, ffn_dim=48, word_embed_proj_dim=32)
-    model = _built(lambda: OPTForCausalLM(opt))  # its feed-forward layers are not in one module
+    model = _built(lambda: OPTForCausalLM(opt))
+    assert model.anatomy.module(mlp_out(1)) is model.hf.model.decoder.layers[1].fc2
+
+
+def test_a_layer_without_such_a_block_is_refused() -> None:
+    hf = tiny.network()
+    hf.model.layers[1].mlp = nn.Identity()
+    model = Model(hf, tiny.tokenizer())
     message = (
-        r"^site mlp_out.1: looked in OPTDecoderLayer for such a block, found "
-        r"self_attn \(OPTAttention\), .*fc1 \(Linear\), fc2 \(Linear\)"
+        "^site mlp_out.1: looked in LlamaDecoderLayer for such a block, found "
+        r"self_attn \(LlamaAttention\), mlp \(Identity\), .*"
+        r'; name it with places={"mlp_out": ...}$'
     )
     with pytest.raises(SiteError, match=message), attach(model, add(mlp_out(1), tiny.vector())):
         raise AssertionError("entered")
+    model.check(mlp_out(0))
 
 
 @pytest.mark.parametrize(
@@ -178,30 +191,83 @@ def test_a_model_without_an_lm_head_is_steered(build: Callable[[], PreTrainedMod
     assert torch.equal(steered, expected)
 
 
-def _not_decoders() -> dict[str, tuple[PreTrainedModel, str]]:
+def test_an_encoder_that_is_given_states_is_refused() -> None:
     sizes = {k: SMALL[k] for k in ("vocab_size", "hidden_size", "num_attention_heads")}
-    bert = BertLMHeadModel(BertConfig(**sizes, intermediate_size=48, num_hidden_layers=2))
+    config = BertConfig(**sizes, intermediate_size=48, num_hidden_layers=2)
+    with pytest.raises(ModelError, match=r"^BertLMHeadModel: .*BertEncoder"):
+        Model(BertLMHeadModel(config))  # nobody tells BertEncoder which tokens it works on
+
+
+def test_a_decoder_without_a_norm_has_a_final_site_only_by_hand() -> None:
+    hf = tiny.network()
+    hf.model.norm = nn.Identity()
+    message = (
+        "^site final: looked for a norm after the layers in LlamaModel, found only "
+        r'.*norm \(Identity\).*; name it with places={"final": ...}$'
+    )
+    model = Model(hf)
+    model.check(resid_post(3))
+    with pytest.raises(SiteError, match=message), attach(model, add(final, tiny.vector())):
+        raise AssertionError("entered")
+    named = Model(hf, places={"final": "model.norm"})
+    got = capture(named, model.batch(ROWS), [final, resid_post(3)])
+    assert torch.equal(got[final], got[resid_post(3)])
+
+
+def _gemma4() -> PreTrainedModel:
+    return Gemma4ForCausalLM(Gemma4TextConfig(**SMALL))
+
+
+def test_the_norm_after_the_layers_is_not_any_last_norm_of_the_decoder() -> None:
+    model = _built(_gemma4)  # per_layer_projection_norm stands behind norm
+    model.check(final)
+    assert model.anatomy.module(final) is model.hf.model.norm
+
+
+def test_a_norm_that_runs_before_the_layers_too_is_no_final_site() -> None:
+    model = _built(lambda: NanoChatForCausalLM(NanoChatConfig(**SMALL)))
+    ran: list[int] = []
+    handle = model.hf.model.norm.register_forward_hook(lambda *_: ran.append(1))
+    model.hf(**model.batch(ROWS))
+    handle.remove()
+    assert len(ran) == 2
+    with pytest.raises(SiteError, match="^site final: "):
+        model.check(final)
+
+
+def _short() -> PreTrainedModel:
     short = tiny.network()
     short.model.layers = short.model.layers[:2]
+    return short
+
+
+def _unlike() -> PreTrainedModel:
     bloom = BloomForCausalLM(BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4))
-    bloom.transformer.h = nn.ModuleList([*bloom.transformer.h[:1], nn.Sequential(nn.Identity())])
-    return {
-        "no norm": (bert, "BertLMHeadModel: looked for a norm after the layers in BertEncoder"),
-        "depth": (
-            short,
-            "LlamaForCausalLM: looked for a ModuleList of 4 decoder layers "
-            "(config.num_hidden_layers) in LlamaModel, found none; "
-            "only decoder language models can be steered",
-        ),
-        "not alike": (bloom, "BloomForCausalLM: looked for a ModuleList of 2 decoder layers"),
-    }
+    bloom.transformer.h = nn.ModuleList([*bloom.transformer.h[:1], nn.Identity()])
+    return bloom
 
 
-@pytest.mark.parametrize("case", ["no norm", "depth", "not alike"])
-def test_an_unknown_architecture_is_refused(case: str) -> None:
-    hf, message = _not_decoders()[case]
-    with pytest.raises(ModelError, match="^" + re.escape(message)):
-        Anatomy.of(hf)
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (_short, "LlamaForCausalLM: looked for a ModuleList of 4 decoder layers in LlamaModel"),
+        (_unlike, "BloomForCausalLM: looked for a ModuleList of 2 decoder layers in BloomModel"),
+    ],
+)
+def test_an_unknown_architecture_is_refused(
+    build: Callable[[], PreTrainedModel], message: str
+) -> None:
+    how = ', found none; name it with places={"layers": "path.to.the.layers"}'
+    with pytest.raises(ModelError, match=f"^{re.escape(message + how)}$"):
+        Anatomy.of(build())
+
+
+def test_layers_named_by_hand_may_be_fewer_than_the_configuration_says() -> None:
+    model = Model(_short(), places={"layers": "model.layers"})
+    assert model.n_layers == 2
+    model.check(resid_post(1))
+    with pytest.raises(SiteError, match="the model has 2 layers"):
+        model.check(resid_post(2))
 
 
 def test_gradients_of_a_capture_reach_the_embeddings(model: Model) -> None:

@@ -12,10 +12,17 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
+import families
 import onerow
+import parts
 import tiny
 from steer.hooks import (
+    GENERATED,
+    PROMPT,
     Model,
+    PlanError,
+    Site,
+    Span,
     add,
     attach,
     attn_out,
@@ -25,6 +32,12 @@ from steer.hooks import (
     mlp_out,
     resid_post,
     resid_pre,
+)
+from steer.hooks import (
+    IMAGE as IMAGES,
+)
+from steer.hooks import (
+    TEXT as TEXTS,
 )
 
 IMAGE, PATCHES = 63, 4
@@ -136,3 +149,106 @@ def test_generation_agrees_with_full_passes(llava: Model, site: Any, span: str) 
             out = onerow.states(language, states, len(row), [step])
             assert llava.hf.lm_head(out[-1]).argmax() == token
             states = torch.cat([states, language.embed_tokens(token)[None, None]], dim=1)
+
+
+FAMILIES = sorted(families.IMAGES)
+
+
+def _chosen(ids: Tensor, mask: Tensor, prompt: int) -> dict[Span, Tensor]:
+    """Which tokens of a batch each span selects, counted by hand from its ids."""
+    image, real = ids == IMAGE, mask.bool()
+    new = torch.arange(ids.shape[1]) >= prompt
+    return {
+        IMAGES: image & real,
+        TEXTS: ~image & real,
+        PROMPT & TEXTS: ~image & real & ~new,
+        GENERATED | IMAGES: (image | new) & real,
+    }
+
+
+SPANS = list(_chosen(torch.zeros(1, 1), torch.zeros(1, 1), 0))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_row_has_four_image_tokens_and_its_own_text(family: str) -> None:
+    inputs = families.image_inputs(family, TEXT)
+    chosen = _chosen(inputs["input_ids"], inputs["attention_mask"], 99)
+    marks = 2 if family in ("gemma3_vlm", "qwen2_5_vl") else 0  # begin and end of the image
+    assert chosen[IMAGES].sum(1).tolist() == [4, 4]
+    assert chosen[TEXTS].sum(1).tolist() == [len(row) + marks for row in TEXT]
+
+
+@pytest.mark.parametrize("span", SPANS, ids=str)
+@pytest.mark.parametrize("site", [resid_post(1), embed], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_image_and_text_tokens_are_told_apart(family: str, site: Site, span: Span) -> None:
+    model, v = parts.model(family), tiny.vector()
+    inputs = families.image_inputs(family, TEXT)
+    width = inputs["input_ids"].shape[1]
+    here = _chosen(inputs["input_ids"], inputs["attention_mask"], width)[span]
+    first = parts.part(model.hf, family, "resid_post", 1)
+    merged: list[Tensor] = []  # what the first layer is given
+    layer = parts.part(model.hf, family, "resid_pre", 0)
+    handle = layer.register_forward_pre_hook(lambda _, args: merged.append(args[0].clone()))
+    with parts.reading([first]) as (states,):
+        parts.logits(model.hf, inputs)
+        with attach(model, add(site, v, span=span)):
+            parts.logits(model.hf, inputs)
+    handle.remove()
+    base, steered = merged if site == embed else states
+    assert torch.equal(steered[here], base[here] + v)
+    assert torch.equal(steered[~here], base[~here])
+    assert here.any()
+    assert not here.all()
+
+
+def _longer(inputs: dict[str, Tensor], new: Tensor) -> dict[str, Tensor]:
+    """The inputs with `[rows, n]` tokens of text behind."""
+    filled = {"input_ids": new, "attention_mask": torch.ones_like(new)}
+    types = ("token_type_ids", "mm_token_type_ids")
+    filled |= {name: torch.zeros_like(new) for name in types if name in inputs}
+    return inputs | {name: torch.cat([inputs[name], more], 1) for name, more in filled.items()}
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("span", SPANS, ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_image_and_text_tokens_are_told_apart_in_generate(
+    family: str, span: Span, cached: bool
+) -> None:
+    model, v = parts.model(family), tiny.vector()
+    inputs = families.image_inputs(family, TEXT)
+    prompt = inputs["input_ids"].shape[1]
+    with attach(model, add(resid_post(1), v, strength=2.0, span=span)):
+        new, scores = parts.generated(model.hf, inputs, use_cache=cached)
+    whole = _longer(inputs, new[:, :-1])
+    here = _chosen(whole["input_ids"], whole["attention_mask"], prompt)[span]
+    layer = parts.part(model.hf, family, "resid_post", 1)
+    plain = parts.logits(model.hf, whole)[:, prompt - 1 :]
+    with parts.changing(layer, parts.adding(2 * v, here)):
+        full = parts.logits(model.hf, whole)[:, prompt - 1 :]
+    torch.testing.assert_close(scores, full, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(full, plain, atol=0.1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_an_image_only_text_is_selected(family: str) -> None:
+    model, v = parts.model(family), tiny.vector()
+    inputs = parts.batch(family, TEXT)
+    base = parts.logits(model.hf, inputs)
+    with attach(model, add(resid_post(1), v, span="image")):
+        assert torch.equal(parts.logits(model.hf, inputs), base)
+    with attach(model, add(resid_post(1), v, span="text")):
+        text = parts.logits(model.hf, inputs)
+    with attach(model, add(resid_post(1), v)):
+        assert torch.equal(parts.logits(model.hf, inputs), text)
+
+
+@pytest.mark.parametrize("span", [IMAGES, TEXTS, PROMPT & ~IMAGES], ids=str)
+def test_a_model_of_text_has_no_image_tokens(model: Model, span: Span) -> None:
+    message = "^span (image|text): LlamaConfig names no image token"
+    with (
+        pytest.raises(PlanError, match=message),
+        attach(model, add(resid_post(1), tiny.vector(), span=span)),
+    ):
+        raise AssertionError("entered")

@@ -20,9 +20,15 @@ from steer.hooks import (
     PlanError,
     ablate,
     add,
+    after,
+    any_of,
+    clamp,
     final,
+    masked,
+    replace,
     resid_post,
     resid_pre,
+    rotate,
 )
 
 
@@ -119,6 +125,19 @@ CHANGES: dict[str, Callable[[], Plan]] = {
     "vector": lambda: add(
         resid_post(1), tiny.vector() * (1 + 2**-23), strength=2.0, span="prompt", keep_norm=True
     ),
+    "after": lambda: _base().on(after([3, 4])),
+    "other marker": lambda: _base().on(after([4, 3])),
+    "any": lambda: _base().on(any_of([3, 4])),
+    "mask": lambda: _base().on(masked(torch.tensor([[True, False]]))),
+    "other mask": lambda: _base().on(masked(torch.tensor([[False, True]]))),
+    "shape of a mask": lambda: _base().on(masked(torch.tensor([[True], [False]]))),
+    "rows": lambda: _base().at(torch.tensor([2.0])),
+    "more rows": lambda: _base().at(torch.tensor([2.0, 2.0])),
+    "replace": lambda: replace(resid_post(1), tiny.vector(), strength=2.0, span="prompt"),
+    "rotate": lambda: rotate(resid_post(1), tiny.vector(), 30.0, strength=2.0, span="prompt"),
+    "angle": lambda: rotate(resid_post(1), tiny.vector(), 31.0, strength=2.0, span="prompt"),
+    "clamp": lambda: clamp(resid_post(1), tiny.vector(), 1.0, strength=2.0, span="prompt"),
+    "bound": lambda: clamp(resid_post(1), tiny.vector(), None, 1.0, strength=2.0, span="prompt"),
     "more": lambda: _base() + THREE.only(0),
     "order": lambda: THREE.only(0) + _base(),
     "twice": lambda: _base() + _base(),

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import onerow
 import tiny
-from steer.hooks import Plan, PlanError, ablate, add, embed, final, resid_post
+from steer.hooks import LAST, Plan, PlanError, ablate, add, embed, final, masked, resid_post
 
 META = {
     "method": "grains",
@@ -121,8 +122,8 @@ def _write(
         "span": "all",
         "strength": 1.0,
     }
-    whole = {"format": 1, "interventions": [item | entry], "meta": {}} | (header or {})
-    save_file({"0": vector}, path, metadata={"steer": json.dumps(whole)})
+    whole = {"format": 2, "interventions": [item | entry], "meta": {}} | (header or {})
+    save_file({"0.vector": vector}, path, metadata={"steer": json.dumps(whole)})
 
 
 def test_a_file_written_by_hand_is_read(tmp_path: Path) -> None:
@@ -147,9 +148,21 @@ def test_other_tensors_are_refused(tmp_path: Path, metadata: dict[str, str] | No
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"edit": "rotate"}, "^Plan.load: unknown edit 'rotate'; expected add, ablate$"),
+        (
+            {"edit": "turn"},
+            "^Plan.load: unknown edit 'turn'; expected "
+            "ablate, add, affine, clamp, replace, rotate, scale_experts$",
+        ),
+        ({"edit": "replace"}, "is not a plan of steer .TypeError: .*keep_norm"),
+        ({"edit": "scale_experts"}, "is not a plan of steer .KeyError: 'experts'"),
+        ({"site": "router.1"}, "^add at router.1: routing weights are edited by scale_experts"),
         ({"site": "layer.3"}, "is not a plan of steer .SiteError: Site: unknown kind 'layer'"),
         ({"span": "end"}, "^Span: unknown span 'end'"),
+        ({"span": "print(1)"}, r"^Span: cannot read 'print\(1\)'; write a name"),
+        ({"span": "<mask>"}, "^Span: cannot read '<mask>'; write a name"),
+        ({"strength": []}, r"^strength at resid_post.1: expected a number or floats of shape"),
+        ({"strength": [1.0, float("inf")]}, r"^strength at resid_post.1: expected finite numbers"),
+        ({"strength": "2"}, "^strength at resid_post.1: expected a number, got str$"),
         (
             {"strength": float("nan")},
             "^strength at resid_post.1: expected a finite number, got nan$",
@@ -159,7 +172,7 @@ def test_other_tensors_are_refused(tmp_path: Path, metadata: dict[str, str] | No
 )
 def test_a_broken_entry_is_refused(tmp_path: Path, entry: dict[str, Any], message: str) -> None:
     _write(tmp_path / "plan", tiny.vector(), **entry)
-    with pytest.raises(PlanError, match=message):
+    with onerow.unchecked(), pytest.raises(PlanError, match=message):
         Plan.load(tmp_path / "plan")
 
 
@@ -175,8 +188,19 @@ def test_a_missing_vector_is_refused(tmp_path: Path) -> None:
         Plan.load(tmp_path / "plan")
 
 
-def test_a_newer_format_is_refused(tmp_path: Path) -> None:
-    _write(tmp_path / "plan", tiny.vector(), {"format": 2})
-    message = f"^Plan.load: {tmp_path / 'plan'} has format 2, this version reads 1; upgrade steer$"
+@pytest.mark.parametrize("format", [1, 3, "2", None])
+def test_another_format_is_refused(tmp_path: Path, format: Any) -> None:
+    _write(tmp_path / "plan", tiny.vector(), {"format": format})
+    message = (
+        f"^Plan.load: {tmp_path / 'plan'} has format {format}, this version reads 2; "
+        "upgrade steer, or extract the plan again$"
+    )
     with pytest.raises(PlanError, match=message):
         Plan.load(tmp_path / "plan")
+
+
+def test_a_mask_is_refused(tmp_path: Path) -> None:
+    plan = _plan().on(LAST | ~masked(torch.ones(2, 3).bool()))
+    with pytest.raises(PlanError, match=r"^Plan.save: a mask belongs to one batch and is not save"):
+        plan.save(tmp_path / "plan")
+    assert os.listdir(tmp_path) == []

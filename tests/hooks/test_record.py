@@ -163,8 +163,8 @@ def test_passes_are_few_and_short(model: Model) -> None:
     ("rows", "options", "message"),
     [
         ([], {}, "^record: no rows given$"),
-        ([[5], []], {}, "^batch: expected rows of at least one token each, got an empty one$"),
-        (["the", ""], {}, "^batch: expected rows of at least one token each, got an empty one$"),
+        ([[5], []], {}, "^record: expected rows of at least one token each, got an empty one$"),
+        (["the", ""], {}, "^record: expected rows of at least one token each, got an empty one$"),
         ([[5]], {"pool": "max"}, "^record: unknown pool 'max'; expected last, mean or none$"),
         ([[5], [6]], {"span": "generated"}, "span generated selects no token of 2 rows$"),
         ([([5], [6]), ([5], [])], {"span": "generated"}, "generated selects no token of 1 rows$"),

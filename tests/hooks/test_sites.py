@@ -4,13 +4,26 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from steer.hooks import Site, SiteError, attn_out, embed, final, mlp_out, resid_post, resid_pre
+from steer.hooks import (
+    Site,
+    SiteError,
+    attn_out,
+    embed,
+    final,
+    heads,
+    mlp_out,
+    resid_post,
+    resid_pre,
+    router,
+)
 
 WRITTEN = {
     "resid_pre.0": resid_pre(0),
     "resid_post.14": resid_post(14),
     "attn_out.5": attn_out(5),
     "mlp_out.123": mlp_out(123),
+    "heads.2": heads(2),
+    "router.7": router(7),
     "embed": embed,
     "final": final,
 }
@@ -41,7 +54,7 @@ def test_sites_sort_by_kind_and_then_by_layer() -> None:
             "residual",
             3,
             "Site: unknown kind 'residual'; expected one of "
-            "resid_pre, resid_post, attn_out, mlp_out, embed, final",
+            "resid_pre, resid_post, attn_out, mlp_out, heads, router, embed, final",
         ),
         ("", None, "Site: unknown kind ''"),
         ("final", 3, "Site: 'final' is not inside a layer; drop layer=3"),
@@ -51,6 +64,8 @@ def test_sites_sort_by_kind_and_then_by_layer() -> None:
             None,
             "Site: 'mlp_out' needs a layer index from 0, got None; write mlp_out(14), for example",
         ),
+        ("heads", None, "Site: 'heads' needs a layer index from 0, got None; write heads(14)"),
+        ("router", -2, "Site: 'router' needs a layer index from 0, got -2; write router(14)"),
         ("resid_pre", -1, "Site: 'resid_pre' needs a layer index from 0, got -1"),
         ("resid_post", True, "Site: 'resid_post' needs a layer index from 0, got True"),
     ],

@@ -9,15 +9,19 @@ import steer.data
 import steer.hooks
 
 STEER = (
-    "METHODS ZOO DataError DownloadError Evaluation Model ModelError Pair Plan PlanError RunError "
-    "Site SiteError Span SteerError TaskError Tuning ablate add attach attn_out caa embed evaluate "
-    "extract final grains load mlp_out prompts pull record repe resid_post resid_pre"
+    "ALL GENERATED IMAGE LAST METHODS PROMPT TEXT ZOO DataError DownloadError Evaluation Model "
+    "ModelError Moments Pair Plan PlanError Recording RunError Site SiteError SiteTable Span "
+    "SteerError TaskError Tuning ablate add affine after any_of attach attn_out caa capture clamp "
+    "embed evaluate extract final first grains heads load masked mlp_out moments positions "
+    "prompts pull record repe replace resid_post resid_pre rotate router scale_experts sites"
 )
 HOOKS = (
-    "ALL GENERATED LAST PROMPT Ablate Add Anatomy Batch DataError DownloadError Edit "
-    "Intervention Model ModelError Plan PlanError RunError Site SiteError Span SteerError "
-    "TaskError Tokens ablate add as_model attach attn_out by_tokens capture embed final mlp_out "
-    "prompts record resid_post resid_pre track write_whole"
+    "ALL EDITS GENERATED IMAGE LAST PROMPT TEXT Ablate Add Affine Anatomy Batch Clamp DataError "
+    "DownloadError Edit Intervention Model ModelError Moments Places Plan PlanError Recording "
+    "Replace Rotate RunError ScaleExperts Site SiteError SiteTable Span SteerError TaskError "
+    "Tokens ablate add affine after any_of as_model as_span attach attn_out by_tokens capture "
+    "clamp edit_of embed final first heads masked mlp_out moments positions prompts record "
+    "replace resid_post resid_pre rotate router scale_experts sites track write_whole"
 )
 ATTRIBUTION = (
     "Aggregate Pair PairLike Scored answer_ids as_pairs caa grains integrated_gradients mean "

@@ -114,7 +114,7 @@ def test_a_plan_of_another_hidden_size(run: Run, saved: Path, tmp_path: Path) ->
     done = run("eval", "misconceptions", "--model", saved, "--plan", plan, "--limit", 4, "--quiet")
     _failed(
         done,
-        f"attach: the plan edits a hidden size of 16, but {saved} has 32; "
+        f"attach: the plan edits a hidden size of 16, but {saved} has 32 at resid_post.1; "
         "extract a plan from this model",
     )
 

@@ -1,0 +1,20 @@
+"""Where the inputs of a model go; also of one whose weights accelerate has moved away."""
+
+import torch
+from torch import nn
+
+
+def input_device(embedding: nn.Module) -> torch.device:
+    """The device that a token embedding works on.
+
+    Offloaded weights are on the meta device until accelerate's hook brings them to its own.
+    """
+    device = next(embedding.parameters()).device
+    if device.type != "meta":
+        return device
+    hook = getattr(embedding, "_hf_hook", None)
+    for one in getattr(hook, "hooks", (hook,)):
+        execution = getattr(one, "execution_device", None)
+        if execution is not None:
+            return torch.device(execution)
+    return device

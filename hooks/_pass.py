@@ -1,0 +1,180 @@
+"""The forward pass that is under way: where its tokens stand, and which of them are selected."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from ._errors import DataError, RunError
+from ._model import Model
+from ._prompts import Prompts, told
+from ._spans import Span
+from ._tokens import Tokens
+
+Spans = tuple[Span | None, ...]
+"""The span of each row, or one for all rows."""
+
+
+@dataclass
+class Pass:
+    """What the hooks of one block share.
+
+    Attributes:
+        rows: how many plans the rows of a batch are divided among.
+        follows_tokens: whether a span looks at the tokens themselves.
+        tokens: where the tokens of the current pass stand.
+        selected: the spans worked out for it so far.
+        checkpoints: whether layers may run again for a backward pass.
+    """
+
+    rows: int = 1
+    follows_tokens: bool = False
+    tokens: Tokens | None = None
+    selected: dict[tuple[Spans, torch.device], Tensor] = field(default_factory=dict)
+    checkpoints: bool = False
+    _prompt: Int[Tensor, "batch 1"] | None = None
+    _open: int = 0
+    _quiet: bool = False
+    _went_back: bool = False
+    _ids: Int[Tensor, "batch seen"] | None = None
+    _outer_ids: Int[Tensor, "batch seq"] | None = None
+
+    def select(self, spans: Spans, device: torch.device) -> Bool[Tensor, "rows tokens 1"]:
+        """The tokens of a span in each row, worked out once a pass."""
+        key = (spans, device)
+        if key not in self.selected:
+            assert self.tokens is not None, "a layer ran outside its decoder"
+            chosen = _selected(self.tokens, spans)
+            chosen = chosen if len(spans) == 1 else chosen.reshape(len(spans), -1)
+            self.selected[key] = chosen.unsqueeze(-1).to(device, non_blocking=True)
+        return self.selected[key]
+
+    def begin(self, given: dict[str, Any]) -> None:
+        """Place the tokens of a pass that the decoder begins with these arguments.
+
+        Raises:
+            DataError: if the batch is no multiple of the plans or prompts, or the mask too short.
+        """
+        ids, inputs = given.get("input_ids"), given.get("inputs_embeds")
+        inputs = ids if inputs is None else inputs
+        if inputs is None:
+            return  # the decoder itself will complain
+        self._open = (0 if self._went_back else self._open) + torch.is_grad_enabled()
+        self._went_back, self._quiet = False, not torch.is_grad_enabled()
+        batch, seq = inputs.shape[0], inputs.shape[1]
+        if batch % self.rows:
+            raise DataError(
+                f"attach: {self.rows} plans do not divide a batch of {batch} rows; "
+                "give one plan a row, or one for all"
+            )
+        prompts = told()
+        past = _past(given, prompts, seq)
+        mask = given.get("attention_mask")
+        if isinstance(mask, dict):  # transformers has prepared one mask per kind of layer
+            mask = mask.get("full_attention", next(iter(mask.values()), None))
+        lengths = None
+        if prompts is not None:
+            mask = prompts.flat(mask, batch, past + seq)
+            lengths = prompts.lengths
+        if self.follows_tokens:
+            here = self._outer_ids if ids is None else ids
+            self._ids = _history(self._ids, here, past, seq, prompts)
+        tokens = Tokens.of_pass((batch, seq), inputs.device, past, mask, lengths, self._ids)
+        if not past:
+            self._prompt = tokens.prompt_length
+        elif lengths is None and self._prompt is not None and len(self._prompt) == batch:
+            # The prompt was the pass that began the cache; a longer one was of another text.
+            shorter = torch.minimum(self._prompt, tokens.prompt_length)
+            tokens = replace(tokens, prompt_length=shorter)
+        self.tokens = tokens
+        self.selected = {}
+
+    def check_recomputation(self) -> None:
+        """Gradient checkpointing runs layers again, when other passes may have begun.
+
+        Raises:
+            RunError: if it is not known for which pass a layer runs.
+        """
+        if torch._C._current_graph_task_id() == -1:  # no backward pass is under way
+            return
+        self._went_back = True
+        if self._open > 1 or self._quiet:
+            raise RunError(
+                "attach: gradient checkpointing runs a layer again after another pass has begun, "
+                "and its tokens are no longer known; call backward after each pass, or "
+                "gradient_checkpointing_disable()"
+            )
+
+
+@contextmanager
+def watching(model: Model, state: Pass) -> Iterator[None]:
+    """Keep `state.tokens` true during every pass of the decoder."""
+    decoder = model.anatomy.decoder
+    signature = inspect.signature(type(decoder).forward)  # nnsight puts another on the instance
+
+    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = kwargs
+        if args:
+            given = signature.bind_partial(decoder, *args, **kwargs).arguments
+            given |= given.pop("kwargs", {})
+        state.checkpoints = decoder.training and getattr(decoder, "gradient_checkpointing", False)
+        state.begin(given)
+
+    def outside(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        ids = args[0] if args else kwargs.get("input_ids")
+        state._outer_ids = ids if isinstance(ids, Tensor) else None
+
+    with ExitStack() as stack:
+        if state.follows_tokens and model.hf is not decoder:
+            handle = model.hf.register_forward_pre_hook(outside, with_kwargs=True)
+            stack.callback(handle.remove)
+        handle = decoder.register_forward_pre_hook(before, with_kwargs=True)
+        stack.callback(handle.remove)
+        yield
+
+
+def _past(given: dict[str, Any], prompts: Prompts | None, seq: int) -> int:
+    """How many tokens the cache holds."""
+    cache = given.get("cache")
+    cache = given.get("past_key_values") if cache is None else cache
+    length = 0 if cache is None else cache.get_seq_length()
+    if isinstance(length, Tensor):
+        if prompts is not None and prompts.total is not None:
+            return prompts.total - seq  # asking the device would wait for it
+        length = int(length)
+    return length
+
+
+def _history(
+    before: Tensor | None, here: Tensor | None, past: int, seq: int, prompts: Prompts | None
+) -> Int[Tensor, "batch total"] | None:
+    """The tokens up to the end of the pass; None if some are not known."""
+    if prompts is not None and prompts.ids is not None:
+        missing = past + seq - prompts.ids.shape[1]
+        if missing in (0, prompts.embedded):  # not so in the middle of a chunked prompt
+            return nn.functional.pad(prompts.ids, (missing, 0), value=-1)
+    if here is None or here.shape[1] != seq:
+        return None
+    if not past:
+        return here
+    if before is None or before.shape[0] != here.shape[0] or before.shape[1] < past:
+        return None
+    return torch.cat([before[:, :past], here], dim=1)
+
+
+def _selected(tokens: Tokens, spans: Spans) -> Bool[Tensor, "batch seq"]:
+    distinct = dict.fromkeys(span for span in spans if span is not None)
+    if len(distinct) == 1 and None not in spans:
+        return next(iter(distinct))(tokens)
+    chosen = torch.zeros_like(tokens.real)
+    each = tokens.real.shape[0] // len(spans)
+    for span in distinct:
+        rows = torch.tensor([other == span for other in spans])
+        rows = rows.to(chosen.device, non_blocking=True).repeat_interleave(each)
+        chosen |= rows.unsqueeze(1) & span(tokens)
+    return chosen
