@@ -51,8 +51,8 @@ def attach(model: Any, plan: Plan | Sequence[Plan | None] | None) -> Iterator[Mo
         return
     with ExitStack() as stack:
         stack.enter_context(uncompiled())
-        if is_bridge(model):
-            stack.enter_context(bridged(model, wrapped.anatomy))
+        if is_bridge(wrapped.given):
+            stack.enter_context(bridged(wrapped.given, wrapped.anatomy))
         stack.enter_context(hooked(wrapped, plans))
         stack.enter_context(noted(wrapped.hf, plans))
         yield wrapped

@@ -102,8 +102,13 @@ def _telling_prompts(bridge: Any, inner: Any) -> Any:
 
         @wraps(inner)
         def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            with known(told(args, kwargs)):
-                yield from inner(*args, **kwargs)
+            prompts, chunks = told(args, kwargs), inner(*args, **kwargs)
+            while True:
+                with known(prompts):  # and not while the caller has the chunk
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
 
         return stream
 

@@ -1,5 +1,7 @@
 """Where the inputs of a model go; also of one whose weights accelerate has moved away."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -12,9 +14,16 @@ def input_device(embedding: nn.Module) -> torch.device:
     device = next(embedding.parameters()).device
     if device.type != "meta":
         return device
-    hook = getattr(embedding, "_hf_hook", None)
-    for one in getattr(hook, "hooks", (hook,)):
+    for one in _flat(getattr(embedding, "_hf_hook", None)):
         execution = getattr(one, "execution_device", None)
         if execution is not None:
             return torch.device(execution)
     return device
+
+
+def _flat(hook: object) -> Iterator[object]:
+    """A hook, or those in accelerate's sequence, which may hold sequences."""
+    if not hasattr(hook, "hooks"):
+        yield hook
+    for one in getattr(hook, "hooks", ()):
+        yield from _flat(one)

@@ -51,6 +51,7 @@ class Model:
         revision: str | None = None,
         places: Places | None = None,
     ) -> None:
+        self.given = hf  # a TransformerBridge has a generation of its own
         tokenizer = tokenizer_of(hf) if tokenizer is None else tokenizer
         self.hf: PreTrainedModel = (hf := unwrapped(hf))
         self.processor = tokenizer if isinstance(tokenizer, ProcessorMixin) else None

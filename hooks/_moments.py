@@ -16,7 +16,7 @@ from torch import Tensor
 from ._errors import DataError
 from ._model import as_model
 from ._progress import track
-from ._readings import Pool, Row, groups_of, readings, tokenised
+from ._readings import Pool, Row, check, groups_of, readings, tokenised
 from ._recording import described
 from ._sites import Site
 from ._span_text import as_span
@@ -100,6 +100,7 @@ def moments(
     span = as_span(span)
     if pool not in ("last", "mean", "none"):
         raise DataError(f"moments: unknown pool {pool!r}; expected last, mean or none")
+    check(wrapped, wanted, span)
     pairs = tokenised(wrapped, rows)
     groups = groups_of(pairs, batch_tokens)
     meta = described(wrapped, pairs, groups, wanted, span, pool)
@@ -111,8 +112,8 @@ def moments(
     try:
         for reading in left:
             new = {site: Moments.of(reading.pooled(site, pool).cpu()) for site in wanted}
-            total = {site: total[site] + new[site] if total else new[site] for site in wanted}
-            done += 1
+            more = {site: total[site] + new[site] if total else new[site] for site in wanted}
+            done, total = done + 1, more  # at once: an interruption must not part them
             if path is not None and time.monotonic() - saved > _EVERY:
                 _save(path, meta, done, total)
                 saved = time.monotonic()
@@ -144,5 +145,5 @@ def _load(path: Path, meta: dict[str, Any]) -> tuple[int, dict[Site, Moments]]:
                 for name, count in held["counts"].items()
             }
             return int(held["done"]), total
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"moments: {path} holds no moments ({error})") from error

@@ -14,7 +14,9 @@ _OUT = ("o_proj", "out_proj", "c_proj", "dense", "wo", "o")
 
 def attention(layer: nn.Module) -> nn.Module | None:
     """The self-attention block, as it is called by the layer."""
-    found = _child(layer, ("Attention",), but=("Norm", "LayerNorm"))
+    found = _child(layer, ("Attention",), but=("Norm",))
+    if found is None:  # such as Qwen3-Next's gated delta net
+        found = getattr(layer, "linear_attn", None)
     # T5 wraps each block together with its norm and the sum; what is inside adds to the stream.
     return _child(found, ("Attention",)) or found if _is_sum(found) else found
 

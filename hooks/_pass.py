@@ -107,7 +107,7 @@ class Pass:
             raise RunError(
                 "attach: gradient checkpointing runs a layer again after another pass has begun, "
                 "and its tokens are no longer known; call backward after each pass, or "
-                "gradient_checkpointing_disable()"
+                "turn gradient checkpointing off"
             )
 
 

@@ -124,7 +124,9 @@ def _check_layers(hf: PreTrainedModel, anatomy: Anatomy, outputs: Outputs) -> in
             'not called by the model; name the layers with places={"layers": "path.to.the.layers"}'
         )
     for n, layer in enumerate(anatomy.layers):
-        states = _first(outputs.get(layer, [None])[-1])
+        if layer not in outputs:  # cross-attention to an image that there is not
+            continue
+        states = _first(outputs[layer][-1])
         shape = None if states is None else tuple(states.shape)
         width = shape[-1] if shape and width is None else width
         if shape != (1, 2, width):
@@ -133,7 +135,11 @@ def _check_layers(hf: PreTrainedModel, anatomy: Anatomy, outputs: Outputs) -> in
                 f"{shape or 'nothing'} for two tokens, expected (1, 2, {width or 'd_model'}); "
                 'name the layers with places={"layers": "path.to.the.layers"}'
             )
-    assert width is not None
+    if width is None:
+        raise ModelError(
+            f"{type(hf).__name__}: no layer of {type(anatomy.decoder).__name__} ran for two "
+            'tokens; name the layers with places={"layers": "path.to.the.layers"}'
+        )
     return width
 
 
@@ -143,6 +149,8 @@ def _wrong(
     """Why the tensor at a site is not what the site says, or None; its width goes to `found`."""
     module = anatomy.module(site)
     name = type(module).__name__
+    if site.layer is not None and anatomy.layers[site.layer] not in outputs:
+        return None  # not checked
     if module not in outputs:
         return f"{name} did not run for two tokens of text"
     if len(outputs[module]) > 1 and site.kind != "embed":
@@ -209,7 +217,7 @@ def _check_final(
 
 
 def _first(output: Any) -> Tensor | None:
-    if isinstance(output, tuple):
+    if isinstance(output, tuple | list):
         output = output[0]
     return output if isinstance(output, Tensor) else None
 

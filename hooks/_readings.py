@@ -76,6 +76,19 @@ def _tokens_of(model: Model, row: Row) -> Tokenised:
     return tuple(cast(Sequence[int], row)), ()
 
 
+def check(model: Model, sites: Sequence[Site], span: Span) -> None:
+    """Refuse what cannot be read before anything is written.
+
+    Raises:
+        DataError: if the span holds a mask.
+        SiteError: if the model has no such site.
+    """
+    if span.masks:
+        raise DataError("record: a mask belongs to one batch; use capture, or another span")
+    for site in sites:
+        model.check(site)
+
+
 def groups_of(rows: Sequence[Tokenised], batch_tokens: int) -> list[list[Tokenised]]:
     """The rows in batches, longest first."""
     lengths = [len(prompt) + len(continuation) for prompt, continuation in rows]
@@ -90,8 +103,6 @@ def readings(
     Raises:
         DataError: if the span selects no token of a row.
     """
-    if span.masks:
-        raise DataError("record: a mask belongs to one batch; use capture, or another span")
     span = model.resolved(span)
     for rows in groups:
         batch = model.batch([prompt + continuation for prompt, continuation in rows], pad="right")

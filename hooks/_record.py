@@ -10,7 +10,7 @@ from torch import Tensor
 from ._errors import DataError
 from ._model import as_model
 from ._progress import track
-from ._readings import Pool, Reading, Row, Tokenised, groups_of, readings, tokenised
+from ._readings import Pool, Reading, Row, Tokenised, check, groups_of, readings, tokenised
 from ._recording import recorded
 from ._sites import Site
 from ._span_text import as_span
@@ -61,6 +61,7 @@ def record(
     span = as_span(span)
     if pool not in ("last", "mean", "none"):
         raise DataError(f"record: unknown pool {pool!r}; expected last, mean or none")
+    check(wrapped, wanted, span)
     pairs = tokenised(wrapped, rows)
     groups = groups_of(list(dict.fromkeys(pairs)), batch_tokens)
     if to is not None:

@@ -12,18 +12,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._attached import attached
-from ._errors import DataError
+from ._errors import DataError, SiteError
+from ._mapped_file import allocate, mapped
 from ._model import Model
 from ._progress import track
 from ._readings import Pool, Tokenised, counts, readings
 from ._sites import Site
 from ._spans import Span
 from ._whole import write_whole
-
-_SIZE = {"F32": 4, "I64": 8}
 
 
 class Recording(Mapping[Site, Any]):
@@ -53,7 +52,7 @@ class Recording(Mapping[Site, Any]):
         return states if self._lengths is None else list(states.split(self._lengths))
 
     def __iter__(self) -> Iterator[Site]:
-        return (Site.parse(name) for name in self.meta["sites"])
+        return (Site.parse(name) for name in dict.fromkeys(self.meta["sites"]))
 
     def __len__(self) -> int:
         return len(self._sites)
@@ -80,15 +79,17 @@ def recorded(
         if found.meta != meta:
             raise DataError(f"record: {path} holds other states; name another file")
         return found
+    path.parent.mkdir(parents=True, exist_ok=True)
     part, notes = Path(f"{path}.part"), Path(f"{path}.progress.json")
     starts = _starts(model, pairs, span, pool)
     done = _done(part, notes, meta)
     if not done:
+        notes.unlink(missing_ok=True)  # of a part that was removed
         _allocate(part, meta, sites, model, starts, pool)
     places: dict[Tokenised, list[int]] = {}
     for start, pair in zip(starts, pairs, strict=False):
         places.setdefault(pair, []).append(start)
-    mapped = _mapped(part)
+    file = _opened(part)
     passes = readings(model, groups[done:], sites, span)
     left = track(passes, "reading activations", total=len(groups) - done, show=progress)
     for n, reading in enumerate(left, start=done + 1):
@@ -97,9 +98,9 @@ def recorded(
             states = torch.split(reading.pooled(site, pool).cpu(), sizes)
             for row, some in zip(reading.rows, states, strict=True):
                 for place in places[row]:
-                    mapped[str(site)][place : place + len(some)] = some
+                    file[str(site)][place : place + len(some)] = some
         write_whole(notes, json.dumps({"meta": meta, "done": n}).encode())
-    del mapped
+    del file
     part.rename(path)
     notes.unlink(missing_ok=True)
     return Recording(path)
@@ -118,6 +119,7 @@ def described(
         "model": model.name,
         "revision": model.revision,
         "dtype": str(model.dtype),
+        "weights": _weights(model.hf),
         "plans": list(attached(model.hf)),
         "rows": hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
         "batches": hashlib.sha256(json.dumps(groups).encode()).hexdigest(),
@@ -125,6 +127,17 @@ def described(
         "span": str(span),
         "pool": pool,
     }
+
+
+def _weights(hf: nn.Module) -> str:
+    """A digest of some values of each weight: models in memory may share a name."""
+    digest = hashlib.sha256()
+    for name, weight in hf.named_parameters():
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        if weight.device.type != "meta" and weight.numel():
+            few = weight.detach().flatten()[:: max(1, weight.numel() // 16)]
+            digest.update(few.cpu().float().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _starts(model: Model, pairs: Sequence[Tokenised], span: Span, pool: Pool) -> list[int]:
@@ -137,8 +150,12 @@ def _done(part: Path, notes: Path, meta: dict[str, Any]) -> int:
     """How many batches an unfinished file holds."""
     if not part.exists() or not notes.exists():
         return 0
-    found = json.loads(notes.read_text(encoding="utf-8"))
-    if found["meta"] != meta:
+    try:
+        found = json.loads(notes.read_text(encoding="utf-8"))
+        same = found["meta"] == meta
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"record: {notes} cannot be read ({error}); remove it") from error
+    if not same:
         raise DataError(
             f"record: {part} is an unfinished recording of other states; remove it, or name "
             "another file"
@@ -154,36 +171,34 @@ def _allocate(
     starts: list[int],
     pool: Pool,
 ) -> None:
-    """Make a file of the final size; what is not written yet takes no room on most disks."""
-    shapes: dict[str, tuple[str, list[int]]] = {
-        str(site): ("F32", [starts[-1], model.width(site) or 0]) for site in sites
+    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+        str(site): (torch.float32, (starts[-1], _width(model, site))) for site in sites
     }
     if pool == "none":
-        shapes["offsets"] = ("I64", [len(starts)])
-    header: dict[str, Any] = {"__metadata__": {"steer_recording": json.dumps(meta)}}
-    end = 0
-    for name, (kind, shape) in sorted(shapes.items(), key=lambda item: -_SIZE[item[1][0]]):
-        begin, end = end, end + _SIZE[kind] * int(torch.tensor(shape).prod())
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with part.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
+        shapes["offsets"] = (torch.int64, (len(starts),))
+    allocate(part, shapes, {"steer_recording": json.dumps(meta)})
     if pool == "none":
-        _mapped(part)["offsets"][:] = torch.tensor(starts)
+        mapped(part)["offsets"][:] = torch.tensor(starts)
 
 
-def _mapped(part: Path) -> dict[str, Tensor]:
-    """The tensors of a file, writable in place."""
-    size = part.stat().st_size
-    whole = torch.from_file(str(part), shared=True, size=size, dtype=torch.uint8)
-    length = int.from_bytes(bytes(whole[:8].tolist()), "little")
-    header = json.loads(bytes(whole[8 : 8 + length].tolist()))
-    kinds = {"F32": torch.float32, "I64": torch.int64}
-    tensors = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            begin, end = (8 + length + at for at in entry["data_offsets"])
-            tensors[name] = whole[begin:end].view(kinds[entry["dtype"]]).view(entry["shape"])
-    return tensors
+def _width(model: Model, site: Site) -> int:
+    width = model.width(site)
+    if width is None:
+        raise SiteError(
+            f"site {site}: its width is not known, since {model.name} could not be checked "
+            f"({model.findings.unchecked}); record into memory, or another site"
+        )
+    return width
+
+
+def _opened(part: Path) -> dict[str, Tensor]:
+    """The tensors of an unfinished file.
+
+    Raises:
+        DataError: if it is broken.
+    """
+    try:
+        Recording(part)
+    except DataError as error:
+        raise DataError(f"record: {part} is broken; remove it") from error
+    return mapped(part)

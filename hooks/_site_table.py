@@ -41,13 +41,13 @@ class SiteTable:
     def __str__(self) -> str:
         table = Table(title=self.name, title_justify="left", box=SIMPLE_HEAD)
         for heading in ("site", "layers", "width", "module", "meaning"):
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, overflow="fold", no_wrap=heading == "module")
         for row in self.rows:
             width = "" if row.width is None else str(row.width)
             table.add_row(row.kind, row.layers, width, row.module, row.note or row.meaning)
         if self.unchecked:
             table.caption = f"not checked by a pass: {self.unchecked}"
-        console = Console(width=120, no_color=True, force_terminal=False)
+        console = Console(width=120, no_color=True, force_terminal=False, markup=False, emoji=False)
         with console.capture() as text:
             console.print(table)
         return text.get().strip("\n")

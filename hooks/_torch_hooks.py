@@ -132,6 +132,8 @@ def _on_output(edit: Editor) -> Callable[..., Any]:
     def hook(_: nn.Module, __: Any, output: Any) -> Any:
         if isinstance(output, tuple):
             return (edit(output[0]), *output[1:])
+        if isinstance(output, list):  # GPT-1
+            return [edit(output[0]), *output[1:]]
         return edit(output)
 
     return hook

@@ -135,8 +135,8 @@ def test_another_hidden_size_is_refused(model: Model, made: Plan) -> None:
     plan = Plan(add(resid_post(1), tiny.vector(0, 31)).interventions, made.meta)
     made_for = " (made for tiny-llama)" if made.meta else ""
     message = (
-        f"attach: the plan edits a hidden size of 31{made_for}, but tiny-llama has 32 at resid_post.1; "
-        "extract a plan from this model"
+        f"attach: the plan edits a hidden size of 31{made_for}, but tiny-llama has 32 at "
+        "resid_post.1; extract a plan from this model"
     )
     with pytest.raises(PlanError, match="^" + re.escape(message)), attach(model, plan):
         raise AssertionError("entered")

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import families
 import onerow
+import parts
 import tiny
 from steer.hooks import (
     DataError,
@@ -16,6 +18,9 @@ from steer.hooks import (
     attach,
     embed,
     final,
+    heads,
+    masked,
+    mlp_out,
     prompts,
     record,
     resid_post,
@@ -160,6 +165,49 @@ def test_passes_are_few_and_short(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
+    ("site", "ran"), [(embed, 0), (heads(2), 3), (resid_post(1), 2), (final, 4)], ids=str
+)
+def test_nothing_above_the_highest_site_runs(any_model: Model, site: Site, ran: int) -> None:
+    seen: list[nn.Module] = []
+    watched = [*any_model.anatomy.layers, any_model.hf.lm_head]
+    handles = [m.register_forward_pre_hook(lambda m, _: seen.append(m)) for m in watched]
+    record(any_model, [[5, 6], [7, 8]], [embed, site])
+    assert seen == watched[:ran]
+    for handle in handles:
+        handle.remove()
+
+
+def test_a_steered_model_is_read_as_one_edited_by_hand(model: Model) -> None:
+    v = tiny.vector()
+    with attach(model, add(mlp_out(0), v, span="generated")):
+        got = record(model, PAIRS, SITES, batch_tokens=8)
+    for n, (prompt, answer) in enumerate(PAIRS):
+        chosen = parts.chosen("generated", len(prompt), len(prompt + answer))
+        with parts.changing(model.hf.model.layers[0].mlp, parts.adding(v, chosen)):
+            expected = _alone(model, prompt + answer)
+        for site in SITES:
+            torch.testing.assert_close(got[site][n], expected[site][-1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+@torch.no_grad()
+def test_an_encoder_decoder_reads_with_its_decoder(family: str) -> None:
+    hf = families.network(family)
+    got = record(hf, ROWS, [embed, resid_post(1)], pool="none", batch_tokens=12)
+    for n, row in enumerate(ROWS):
+        given = {"input_ids": torch.tensor([[0]]), "decoder_input_ids": torch.tensor([row])}
+        states = hf(**given, output_hidden_states=True).decoder_hidden_states
+        torch.testing.assert_close(got[resid_post(1)][n], states[2][0], rtol=1e-4, atol=1e-4)
+    assert [len(states) for states in got[embed]] == [len(row) for row in ROWS]
+
+
+def test_a_mask_is_refused(model: Model) -> None:
+    mask = masked(torch.ones(2, 2, dtype=torch.bool))
+    with pytest.raises(DataError, match="^record: a mask belongs to one batch; use capture, or an"):
+        record(model, [[5, 6], [7, 8]], final, span=mask)
+
+
+@pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
         ([], {}, "^record: no rows given$"),
@@ -194,5 +242,8 @@ def test_sites_that_cannot_be_read_are_refused(
 def test_a_bar_is_shown_if_asked_for(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
     record(model, ROWS, final)
     assert capsys.readouterr() == ("", "")
-    record(model, ROWS, final, progress=True)
-    assert "reading activations" in capsys.readouterr().err
+    record(model, ROWS, final, progress=True, batch_tokens=12)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "reading activations" in err
+    assert "3/3" in err
