@@ -21,8 +21,8 @@ from ._errors import PlanError
 
 Hidden = Float[Tensor, "rows tokens d"]
 Chosen = Bool[Tensor, "rows tokens 1"]
-Bound = Callable[[Hidden, Chosen], Hidden]
-"""From the states and the tokens that are to be edited to the new states."""
+Bound = Callable[[Hidden, Chosen | None], Hidden]
+"""From the states and the tokens that are to be edited (None: all of them) to the new states."""
 Strength = float | Tensor
 """A number, or a tensor with one."""
 
@@ -117,6 +117,8 @@ def precise(like: Tensor) -> torch.dtype:
     return torch.promote_types(like.dtype, torch.float32)
 
 
-def where(chosen: Chosen, new: Hidden, old: Hidden) -> Hidden:
+def where(chosen: Chosen | None, new: Hidden, old: Hidden) -> Hidden:
     """The new states of the chosen tokens, in the dtype of the old."""
+    if chosen is None:
+        return new.to(old.dtype)
     return torch.where(chosen, new.to(old.dtype), old)

@@ -64,12 +64,18 @@ def _on(strength: Strength, vector: Tensor) -> Strength:
 def _adding(move: Tensor) -> Bound:
     if move.dtype == torch.float16:  # it may have overflowed, and 0 times infinity is not 0
         return lambda hidden, chosen: where(chosen, hidden + move, hidden)
-    # One fused pass over the states: h + 1 v is h + v to the last bit, and h + 0 v is h.
-    return lambda hidden, chosen: torch.addcmul(hidden, chosen, move)
+
+    def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
+        if chosen is None:
+            return hidden + move
+        # One fused pass over the states: h + 1 v is h + v to the last bit, and h + 0 v is h.
+        return torch.addcmul(hidden, chosen, move)
+
+    return apply
 
 
 def _adding_keeping_norm(move: Tensor) -> Bound:
-    def apply(hidden: Hidden, chosen: Chosen) -> Hidden:
+    def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
         exact = hidden.to(precise(hidden))
         moved = exact + move
         # Finite, so that a token that lands on zero stays there.
@@ -117,7 +123,7 @@ class Replace:
         target = per_row([edit.vector for edit in edits], like)
         strength = per_row(strengths, like)
 
-        def apply(hidden: Hidden, chosen: Chosen) -> Hidden:
+        def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
             exact = hidden.to(precise(hidden))
             return where(chosen, torch.lerp(exact, target.expand_as(exact), strength), hidden)
 

@@ -72,7 +72,7 @@ class Affine:
         bias = per_row([edit.tensors["bias"] for edit in edits], like)
         strength = per_row(strengths, like)
 
-        def apply(hidden: Hidden, chosen: Chosen) -> Hidden:
+        def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
             exact = hidden.to(precise(hidden))
             change = exact @ read.transpose(-1, -2) @ write + bias
             return where(chosen, exact + strength * change, hidden)

@@ -59,7 +59,7 @@ class Ablate(_Directional):
         along = per_row([unit(edit.vector) for edit in edits], like)
         strength = per_row(strengths, like)
 
-        def apply(hidden: Hidden, chosen: Chosen) -> Hidden:
+        def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
             exact = hidden.to(precise(hidden))
             return where(chosen, exact - strength * _dot(exact, along) * along, hidden)
 
@@ -106,7 +106,7 @@ class Clamp(_Directional):
         strength = per_row(strengths, like)
         low, high = edits[0].low, edits[0].high
 
-        def apply(hidden: Hidden, chosen: Chosen) -> Hidden:
+        def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
             exact = hidden.to(precise(hidden))
             now = _dot(exact, along)
             move = strength * (now.clamp(low, high) - now) * along
@@ -150,13 +150,14 @@ class Rotate(_Directional):
         along = per_row([unit(edit.vector) for edit in edits], like)
         turn = math.radians(edits[0].degrees) * per_row(strengths, like)
 
-        def apply(hidden: Hidden, chosen: Chosen) -> Hidden:
+        def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
             exact = hidden.to(precise(hidden))
             part = _dot(exact, along)
             across = exact - part * along
             side = across.detach().norm(dim=-1, keepdim=True)
             length = torch.hypot(side, part.detach())
-            turns = chosen & (side > 1e-6 * length)  # not along the direction, up to rounding
+            turns = side > 1e-6 * length  # not along the direction, up to rounding
+            turns = turns if chosen is None else turns & chosen
             # The others take harmless values, which keep their gradients finite.
             across = torch.where(turns, across, torch.ones_like(across))
             part = torch.where(turns, part, torch.zeros_like(part))

@@ -66,7 +66,7 @@ class ScaleExperts:
         strength = per_row(strengths, like)
         more = per_row([edit._more(like.shape[-1]) for edit in edits], like)
 
-        def apply(hidden: Hidden, chosen: Chosen) -> Hidden:
+        def apply(hidden: Hidden, chosen: Chosen | None) -> Hidden:
             return where(chosen, hidden * (1 + strength * more), hidden)
 
         return apply

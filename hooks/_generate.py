@@ -44,7 +44,8 @@ def _telling_prompts(hf: PreTrainedModel, inner: Any) -> Any:
         width = 0 if embeds is None else embeds.shape[1]
         # A graph that was compiled without our hooks would run without them.
         kwargs.setdefault("disable_compile", True)
-        with known(Prompts(real.sum(1), real, embedded=width)):
+        prompts = Prompts(real.sum(1), real, embedded=width, whole=bool(real.all()))
+        with known(prompts):
             return inner(*args, **kwargs)
 
     return generate

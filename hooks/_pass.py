@@ -1,9 +1,10 @@
 """The forward pass that is under way: where its tokens stand, and which of them are selected."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from ._errors import DataError, RunError
 from ._model import Model
 from ._prompts import Prompts, told
+from ._settled import Known, settled
 from ._spans import Span
 from ._tokens import Tokens
 
@@ -26,17 +28,19 @@ class Pass:
 
     Attributes:
         rows: how many plans the rows of a batch are divided among.
-        follows_tokens: whether a span looks at the tokens themselves.
-        tokens: where the tokens of the current pass stand.
-        selected: the spans worked out for it so far.
+        spans: the spans that are asked for, each with its place in the list.
+        settled: for each of these whether it selects every token of the pass (True), none (False),
+            or has to be worked out (None).
         checkpoints: whether layers may run again for a backward pass.
     """
 
     rows: int = 1
-    follows_tokens: bool = False
-    tokens: Tokens | None = None
-    selected: dict[tuple[Spans, torch.device], Tensor] = field(default_factory=dict)
+    spans: list[Spans] = field(default_factory=list)
+    settled: list[bool | None] = field(default_factory=list)
     checkpoints: bool = False
+    _tokens: Tokens | None = None
+    _place: Callable[[], Tokens] | None = None
+    _selected: dict[tuple[Spans, torch.device], Tensor] = field(default_factory=dict)
     _prompt: Int[Tensor, "batch 1"] | None = None
     _open: int = 0
     _quiet: bool = False
@@ -44,18 +48,37 @@ class Pass:
     _ids: Int[Tensor, "batch seen"] | None = None
     _outer_ids: Int[Tensor, "batch seq"] | None = None
 
+    def slot(self, spans: Spans) -> int:
+        """The place of some spans in the list, where they are put if they are new."""
+        if spans not in self.spans:
+            self.spans.append(spans)
+            self.settled.append(None)
+        return self.spans.index(spans)
+
+    @cached_property
+    def follows_tokens(self) -> bool:
+        """Whether a span looks at the tokens themselves."""
+        return any(span.looks_at_tokens for spans in self.spans for span in spans if span)
+
+    @property
+    def tokens(self) -> Tokens:
+        """Where the tokens of the current pass stand, worked out when first asked for."""
+        if self._tokens is None:
+            assert self._place is not None, "a layer ran outside its decoder"
+            self._tokens = self._place()
+        return self._tokens
+
     def select(self, spans: Spans, device: torch.device) -> Bool[Tensor, "rows tokens 1"]:
         """The tokens of a span in each row, worked out once a pass."""
         key = (spans, device)
-        if key not in self.selected:
-            assert self.tokens is not None, "a layer ran outside its decoder"
+        if key not in self._selected:
             chosen = _selected(self.tokens, spans)
             chosen = chosen if len(spans) == 1 else chosen.reshape(len(spans), -1)
-            self.selected[key] = chosen.unsqueeze(-1).to(device, non_blocking=True)
-        return self.selected[key]
+            self._selected[key] = chosen.unsqueeze(-1).to(device, non_blocking=True)
+        return self._selected[key]
 
     def begin(self, given: dict[str, Any]) -> None:
-        """Place the tokens of a pass that the decoder begins with these arguments.
+        """Begin a pass of the decoder with these arguments.
 
         Raises:
             DataError: if the batch is no multiple of the plans or prompts, or the mask too short.
@@ -74,25 +97,41 @@ class Pass:
             )
         prompts = told()
         past = _past(given, prompts, seq)
-        mask = given.get("attention_mask")
-        if isinstance(mask, dict):  # transformers has prepared one mask per kind of layer
-            mask = mask.get("full_attention", next(iter(mask.values()), None))
-        lengths = None
-        if prompts is not None:
-            mask = prompts.flat(mask, batch, past + seq)
-            lengths = prompts.lengths
         if self.follows_tokens:
             here = self._outer_ids if ids is None else ids
             self._ids = _history(self._ids, here, past, seq, prompts)
-        tokens = Tokens.of_pass((batch, seq), inputs.device, past, mask, lengths, self._ids)
+        self._tokens, self._selected = None, {}
+        self._place = partial(self._placed, given, inputs, past, prompts)
+        self._settle(prompts, past, seq)
+
+    def _settle(self, prompts: Prompts | None, past: int, seq: int) -> None:
+        if prompts is None or prompts.real is None:  # only `generate` says enough
+            self.settled = [None] * len(self.spans)
+            _ = self.tokens  # which may be where the cache begins
+            return
+        first = past - prompts.real.shape[1]
+        known = Known(first, first + seq, first >= 0 or prompts.whole)
+        self.settled = [_settled_in_all(spans, known) for spans in self.spans]
+
+    def _placed(
+        self, given: dict[str, Any], inputs: Tensor, past: int, prompts: Prompts | None
+    ) -> Tokens:
+        shape = (inputs.shape[0], inputs.shape[1])
+        mask = given.get("attention_mask")
+        if isinstance(mask, dict):  # transformers has prepared one mask per kind of layer
+            mask = mask.get("full_attention", next(iter(mask.values()), None))
+        if prompts is not None:
+            mask = prompts.flat(mask, shape[0], past + shape[1])
+            lengths = prompts.lengths
+            return Tokens.of_pass(shape, inputs.device, past, mask, lengths, self._ids)
+        tokens = Tokens.of_pass(shape, inputs.device, past, mask, None, self._ids)
         if not past:
             self._prompt = tokens.prompt_length
-        elif lengths is None and self._prompt is not None and len(self._prompt) == batch:
+        elif self._prompt is not None and len(self._prompt) == shape[0]:
             # The prompt was the pass that began the cache; a longer one was of another text.
             shorter = torch.minimum(self._prompt, tokens.prompt_length)
             tokens = replace(tokens, prompt_length=shorter)
-        self.tokens = tokens
-        self.selected = {}
+        return tokens
 
     def check_recomputation(self) -> None:
         """Gradient checkpointing runs layers again, when other passes may have begun.
@@ -136,6 +175,12 @@ def watching(model: Model, state: Pass) -> Iterator[None]:
         handle = decoder.register_forward_pre_hook(before, with_kwargs=True)
         stack.callback(handle.remove)
         yield
+
+
+def _settled_in_all(spans: Spans, known: Known) -> bool | None:
+    """What the spans of all rows select together."""
+    found = {False if span is None else settled(span, known) for span in spans}
+    return found.pop() if len(found) == 1 else None
 
 
 def _past(given: dict[str, Any], prompts: Prompts | None, seq: int) -> int:

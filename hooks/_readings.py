@@ -106,7 +106,8 @@ def readings(
     span = model.resolved(span)
     for rows in groups:
         batch = model.batch([prompt + continuation for prompt, continuation in rows], pad="right")
-        state = Pass(follows_tokens=span.looks_at_tokens)
+        state = Pass()
+        state.slot((span,))
         with watching(model, state), prompts([len(prompt) for prompt, _ in rows]):
             read = capture(model, _inputs(model, batch), sites)
         mask = state.select((span,), batch["input_ids"].device).squeeze(-1)

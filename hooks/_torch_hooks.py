@@ -29,14 +29,16 @@ Editor = Callable[[Tensor], Tensor]
 @contextmanager
 def hooked(model: Model, plans: Sequence[Plan | None]) -> Iterator[None]:
     """Hold the hooks of plans on a model: one plan for each row, or one for all."""
-    sites = program(plans)
-    spans = [item.span for steps in sites.values() for s in steps for item in s.items if item]
-    state = Pass(len(spread(plans)), any(span.looks_at_tokens for span in spans))
+    state = Pass(len(spread(plans)))
+    editors = {
+        site: _Editor(site, state, steps, model.width(site))
+        for site, steps in program(plans).items()
+    }
     with ExitStack() as stack:
         stack.enter_context(watching(model, state))
         stack.enter_context(generate_tells_prompts(model))
-        for site, steps in sites.items():
-            for handle in register(model, site, _Editor(site, state, steps, model.width(site))):
+        for site, editor in editors.items():
+            for handle in register(model, site, editor):
                 stack.callback(handle.remove)
         yield
 
@@ -53,47 +55,47 @@ class _Editor:
         self.state = state
         self.steps = steps
         self.width = width
+        self.slots = [state.slot(step.spans) for step in steps]
         self.trains = any(step.trains for step in steps)
-        self.bound: dict[tuple[torch.device, torch.dtype], list[Bound]] = {}
-        self.chosen: list[Tensor] = []
-        self.chosen_in: object = None
-        self.chosen_on: torch.device | None = None
+        self.kept: dict[tuple[torch.device, torch.dtype], list[tuple[Bound, int]]] = {}
+        self.edits: list[tuple[Bound, int]] = []
+        self.dtype: torch.dtype | None = None
+        self.device: torch.device | None = None
 
     def __call__(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
         state = self.state
-        shape = hidden.shape
-        if self.width is not None and shape[-1] != self.width:
-            raise SiteError(
-                f"site {self.site}: expected {self.width} values a token, the model gives "
-                f"{tuple(shape)}; name the module with places={{'{self.site.kind}': ...}}"
-            )
         if state.checkpoints:
             state.check_recomputation()
-        device = hidden.device
-        if state.tokens is not self.chosen_in or device != self.chosen_on:
-            self._choose(device)
-        if len(shape) != 3 or state.rows > 1:
+        if hidden.dtype is not self.dtype or hidden.device != self.device or self.trains:
+            self._bind(hidden)
+        shape = None
+        if state.rows > 1 or hidden.dim() != 3:
+            shape = hidden.shape
             hidden = hidden.reshape(self._rows(), -1, shape[-1])
-        for edit, chosen in zip(self._bind(hidden, device), self.chosen, strict=True):
-            hidden = edit(hidden, chosen)
-        return hidden if len(shape) == 3 and state.rows == 1 else hidden.reshape(shape)
-
-    def _choose(self, device: torch.device) -> None:
-        self.chosen = [self.state.select(step.spans, device) for step in self.steps]
-        self.chosen_in, self.chosen_on = self.state.tokens, device
+        for edit, slot in self.edits:
+            all_or_none = state.settled[slot]
+            if all_or_none is None:
+                hidden = edit(hidden, state.select(state.spans[slot], hidden.device))
+            elif all_or_none:
+                hidden = edit(hidden, None)
+        return hidden if shape is None else hidden.reshape(shape)
 
     def _rows(self) -> int:
-        assert self.state.tokens is not None, "a layer ran outside its decoder"
         return self.state.rows if self.state.rows > 1 else self.state.tokens.real.shape[0]
 
-    def _bind(self, like: Tensor, device: torch.device) -> list[Bound]:
-        if self.trains:
-            return [step.bind(like) for step in self.steps]
-        key = (device, like.dtype)
-        found = self.bound.get(key)
-        if found is None:
-            found = self.bound[key] = [step.bind(like) for step in self.steps]
-        return found
+    def _bind(self, like: Tensor) -> None:
+        """Make the edits ready for tensors of this device and dtype."""
+        if self.width is not None and like.shape[-1] != self.width:
+            raise SiteError(
+                f"site {self.site}: expected {self.width} values a token, the model gives "
+                f"{tuple(like.shape)}; name the module with places={{'{self.site.kind}': ...}}"
+            )
+        self.dtype, self.device = like.dtype, like.device
+        key = (like.device, like.dtype)
+        if self.trains or key not in self.kept:
+            bound = [step.bind(like) for step in self.steps]
+            self.kept[key] = list(zip(bound, self.slots, strict=True))
+        self.edits = self.kept[key]
 
 
 def register(

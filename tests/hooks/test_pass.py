@@ -99,7 +99,8 @@ def test_the_rows_of_an_entry_are_next_to_each_other() -> None:
 
 @pytest.mark.parametrize("length", [2, torch.tensor(2)])
 def test_a_selection_is_worked_out_anew_for_each_pass(length: int | Tensor) -> None:
-    state = Pass(follows_tokens=True)
+    state = Pass()
+    state.slot((after(7),))
     state.begin(_given(_t([5, 7], [7, 5])))
     assert _select(state, after(7)) == [[0, 0], [0, 1]]
     state.begin(_given(_t([5], [7]), past_key_values=_cache(length)))
@@ -110,7 +111,8 @@ def test_a_selection_is_worked_out_anew_for_each_pass(length: int | Tensor) -> N
 
 
 def test_embeddings_have_no_tokens_unless_the_model_was_given_them() -> None:
-    state = Pass(follows_tokens=True)
+    state = Pass()
+    state.slot((after(7),))
     state.begin({"inputs_embeds": torch.zeros(1, 2, 4)})
     with pytest.raises(DataError, match=r"^span after: the tokens of this pass are not known"):
         _select(state, after(7))
