@@ -103,12 +103,14 @@ def per_row(values: Sequence[Tensor | float], like: Tensor, *, exact: bool = Tru
     """
     dtype = precise(like) if exact else like.dtype
     tensors = [torch.as_tensor(value, dtype=dtype) for value in values]
+    # The host need not wait for its own memory to be copied; for the device's it must.
+    ahead = like.device.type == "cuda"
     if len(tensors) == 1:
-        return tensors[0].to(like.device, dtype)
+        return tensors[0].to(like.device, dtype, non_blocking=ahead)
     stacked = torch.stack([tensor.cpu() if tensor.dim() == 0 else tensor for tensor in tensors])
     if stacked.dim() < 3:  # numbers and vectors are the same for every token
         stacked = stacked.reshape(len(tensors), 1, -1)
-    placed: Tensor = stacked.to(like.device, dtype)
+    placed: Tensor = stacked.to(like.device, dtype, non_blocking=ahead)
     return placed
 
 

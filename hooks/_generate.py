@@ -44,8 +44,8 @@ def _telling_prompts(hf: PreTrainedModel, inner: Any) -> Any:
         width = 0 if embeds is None else embeds.shape[1]
         # A graph that was compiled without our hooks would run without them.
         kwargs.setdefault("disable_compile", True)
-        prompts = Prompts(real.sum(1), real, embedded=width, whole=bool(real.all()))
-        with known(prompts):
+        whole = real.device.type == "cpu" and bool(real.all())  # a GPU would have to be waited for
+        with known(Prompts(real.sum(1), real, embedded=width, whole=whole)):
             return inner(*args, **kwargs)
 
     return generate

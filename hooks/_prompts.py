@@ -23,7 +23,7 @@ class Prompts:
         real: True where a prompt has a token and not padding; None if only the passes know.
         ids: the tokens of each row up to the end of the pass under way, as `generate` has them.
         embedded: how many tokens before those were given as embeddings.
-        whole: whether `real` is True everywhere.
+        whole: whether `real` is known to be True everywhere.
         total: how many tokens the pass under way ends at; None if only the cache knows.
     """
 

@@ -39,6 +39,8 @@ from steer.hooks import (
     router,
     scale_experts,
 )
+from steer.hooks._pass import Pass
+from steer.hooks._torch_hooks import _Editor
 
 pytestmark = pytest.mark.gpu
 
@@ -144,6 +146,36 @@ def test_a_wait_is_seen() -> None:
     x = torch.ones(2, device="cuda")
     assert _waits(lambda: [x[0].item(), x[1].item()]) == (2, [1.0, 1.0])
     assert _waits(lambda: (x + x).shape) == (0, (2,))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_hooks_never_wait(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any wait inside them is an error, from the first pass on."""
+    for owner, name in ((Pass, "begin"), (_Editor, "__call__")):
+        monkeypatch.setattr(owner, name, _strict(getattr(owner, name)))
+    plans = [_edits(resid_post(1), span)[name] for span in SPANS.values() for name in EDITS]
+    model = _model(family, "cuda")
+    batch, passes = _inputs(model)
+    for plan in (sum(plans, start=Plan(())), [sum(plans[:9], start=Plan(())), None, plans[20]]):
+        with torch.no_grad(), attach(model, plan), prompts([len(row) for row in ROWS]):
+            _decode(model, batch, passes)
+
+
+def test_a_wait_in_a_hook_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="synchroniz"):
+        _strict(lambda: torch.ones(2, device="cuda").sum().item())()
+    torch.ones(2, device="cuda").sum().item()
+
+
+def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any) -> Any:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return function(*args)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return run
 
 
 @every_edit
