@@ -60,6 +60,27 @@ class Edit(Protocol):
         ...
 
 
+class OneVector:
+    """What the edits with one vector and no options share."""
+
+    vector: Float[Tensor, " d"]
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """`vector`."""
+        return {"vector": self.vector}
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """None."""
+        return {}
+
+    @property
+    def width(self) -> int:
+        """The vector's length."""
+        return self.vector.shape[0]
+
+
 def vector_of(vector: Tensor, who: str, dims: int = 1) -> Tensor:
     """A float32 copy that the caller cannot change; gradients still reach the original.
 

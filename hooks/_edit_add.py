@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._edit import Bound, Chosen, Hidden, Strength, per_row, precise, vector_of, where
+from ._edit import Bound, Chosen, Hidden, OneVector, Strength, per_row, precise, vector_of, where
 
 
 @dataclass(frozen=True, eq=False)
-class Add:
+class Add(OneVector):
     """Add a vector: `h' = h + s v`; with `keep_norm`, then `h' * |h| / |h'|` per token.
 
     Args:
@@ -32,19 +32,9 @@ class Add:
         object.__setattr__(self, "vector", vector_of(self.vector, "Add"))
 
     @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """`vector`."""
-        return {"vector": self.vector}
-
-    @property
     def options(self) -> Mapping[str, Any]:
         """`keep_norm`."""
         return {"keep_norm": self.keep_norm}
-
-    @property
-    def width(self) -> int:
-        """The vector's length."""
-        return self.vector.shape[0]
 
     @classmethod
     def bind(cls, edits: Sequence["Add"], strengths: Sequence[Strength], like: Tensor) -> Bound:
@@ -86,7 +76,7 @@ def _adding_keeping_norm(move: Tensor) -> Bound:
 
 
 @dataclass(frozen=True, eq=False)
-class Replace:
+class Replace(OneVector):
     """Put a vector in place of the states: `h' = h + s (v - h)`; strength 1 replaces all.
 
     Args:
@@ -101,21 +91,6 @@ class Replace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vector", vector_of(self.vector, "Replace"))
-
-    @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """`vector`."""
-        return {"vector": self.vector}
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """None."""
-        return {}
-
-    @property
-    def width(self) -> int:
-        """The vector's length."""
-        return self.vector.shape[0]
 
     @classmethod
     def bind(cls, edits: Sequence["Replace"], strengths: Sequence[Strength], like: Tensor) -> Bound:

@@ -9,33 +9,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._edit import Bound, Chosen, Hidden, Strength, direction_of, per_row, precise, unit, where
+from ._edit import (
+    Bound,
+    Chosen,
+    Hidden,
+    OneVector,
+    Strength,
+    direction_of,
+    per_row,
+    precise,
+    unit,
+    where,
+)
 from ._errors import PlanError
 
 
-class _Directional:
-    """What the edits of one direction share; `u = v / |v|`."""
-
-    vector: Float[Tensor, " d"]
-
-    @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """`vector`."""
-        return {"vector": self.vector}
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """None."""
-        return {}
-
-    @property
-    def width(self) -> int:
-        """The vector's length."""
-        return self.vector.shape[0]
-
-
 @dataclass(frozen=True, eq=False)
-class Ablate(_Directional):
+class Ablate(OneVector):
     """Remove a direction: `h' = h - s (h . u) u`.
 
     Strength 1 removes all of it (directional ablation, https://arxiv.org/abs/2406.11717).
@@ -67,7 +57,7 @@ class Ablate(_Directional):
 
 
 @dataclass(frozen=True, eq=False)
-class Clamp(_Directional):
+class Clamp(OneVector):
     """Clamp a projection: `h' = h + s (clip(h . u, low, high) - h . u) u`.
 
     Args:
@@ -116,7 +106,7 @@ class Clamp(_Directional):
 
 
 @dataclass(frozen=True, eq=False)
-class Rotate(_Directional):
+class Rotate(OneVector):
     """Turn the states towards a direction by an angle, in the plane of both; the norm stays.
 
     The angle is `s * degrees`; a negative one turns away. A state never turns past the direction

@@ -13,9 +13,9 @@ from ._anatomy import Anatomy, Places
 from ._bridge import BridgeAnatomy, is_bridged
 from ._device import input_device
 from ._errors import DataError, ModelError
+from ._head import Head
 from ._probe import probed, refuse
-from ._prompts import prompts
-from ._sites import Site, final
+from ._sites import Site
 from ._span_of_model import resolved
 from ._spans import Span
 from ._unwrap import tokenizer_of, unwrapped
@@ -63,7 +63,7 @@ class Model:
         anatomy = Anatomy.of(hf, places)
         self.anatomy = BridgeAnatomy.around(anatomy) if is_bridged(anatomy) else anatomy
         self.findings = probed(hf, self.anatomy)
-        self._head_checked = False
+        self._head = Head(self.name, self.hf, self.anatomy, self.findings)
 
     def __repr__(self) -> str:
         return (
@@ -219,47 +219,7 @@ class Model:
         Raises:
             ModelError: if the model does something to its logits that is not known here.
         """
-        if not self._head_checked:
-            self._check_head()
         return self._head(states)
-
-    def _head(self, states: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
-        config = self.hf.config.get_text_config(decoder=True)
-        before = self.findings.head_scale  # T5
-        out: Tensor = self.hf.get_output_embeddings()(states if before == 1 else before * states)
-        out = out.float()
-        if scale := getattr(config, "logit_scale", None):  # Cohere
-            out = out * scale
-        if scale := getattr(config, "logits_scaling", None):  # Granite
-            out = out / scale
-        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
-            out = torch.tanh(out / cap) * cap
-        return out
-
-    @torch.no_grad()
-    def _check_head(self) -> None:
-        """Compare with the model's own logits once: scores that are silently off are worse."""
-        read: list[Tensor] = []
-        ids = torch.arange(3, device=self.device).unsqueeze(0)
-        given = {"input_ids": ids, "decoder_input_ids": ids}
-        if not self.hf.config.is_encoder_decoder:
-            del given["decoder_input_ids"]
-        handle = self.anatomy.module(final).register_forward_hook(
-            lambda _, __, states: read.append(states)
-        )
-        try:
-            with prompts([3]):  # whatever holds outside is about other rows
-                own = self.hf(**given, use_cache=False).logits.float()
-        finally:
-            handle.remove()
-        found = self._head(read[-1]).to(own.device)
-        if not torch.allclose(found, own, rtol=0.02, atol=0.02 * float(own.abs().max())):
-            raise ModelError(
-                f"{self.name}: the logits of {type(self.hf).__name__} are not its LM head's output "
-                "after the scalings that are known (logit_scale, logits_scaling, "
-                "final_logit_softcapping); its answers cannot be scored"
-            )
-        self._head_checked = True
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

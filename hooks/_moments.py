@@ -14,12 +14,9 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ._errors import DataError
-from ._model import as_model
 from ._progress import track
-from ._readings import Pool, Row, check, groups_of, readings, tokenised
-from ._recording import described
+from ._readings import Pool, Request, Row, readings
 from ._sites import Site
-from ._span_text import as_span
 from ._spans import ALL, Span
 from ._whole import write_whole
 
@@ -95,24 +92,17 @@ def moments(
             a file that holds something else.
         SiteError: if the model has no such site.
     """
-    wrapped = as_model(model)
-    wanted = [sites] if isinstance(sites, Site) else list(sites)
-    span = as_span(span)
-    if pool not in ("last", "mean", "none"):
-        raise DataError(f"moments: unknown pool {pool!r}; expected last, mean or none")
-    check(wrapped, wanted, span)
-    pairs = tokenised(wrapped, rows)
-    groups = groups_of(pairs, batch_tokens)
-    meta = described(wrapped, pairs, groups, wanted, span, pool)
+    request = Request.of("moments", model, rows, sites, span, pool, batch_tokens)
+    meta, groups = request.described(), request.groups(unique=False)
     path = None if to is None else Path(to)
     done, total = (0, {}) if path is None or not path.exists() else _load(path, meta)
-    passes = readings(wrapped, groups[done:], wanted, span)
+    passes = readings(request, groups[done:])
     left = track(passes, "reading activations", total=len(groups) - done, show=progress)
     saved = time.monotonic()
     try:
         for reading in left:
-            new = {site: Moments.of(reading.pooled(site, pool).cpu()) for site in wanted}
-            more = {site: total[site] + new[site] if total else new[site] for site in wanted}
+            new = {site: Moments.of(reading.pooled(site, pool).cpu()) for site in request.sites}
+            more = {site: total[site] + new[site] if total else new[site] for site in request.sites}
             done, total = done + 1, more  # at once: an interruption must not part them
             if path is not None and time.monotonic() - saved > _EVERY:
                 _save(path, meta, done, total)

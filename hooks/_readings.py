@@ -1,20 +1,24 @@
 """Goes through many rows in batches and reads the states of the tokens that a span selects."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from ._attached import attached
 from ._batching import by_tokens
 from ._capture import capture
 from ._errors import DataError
-from ._model import Model
+from ._model import Model, as_model
 from ._pass import Pass, watching
 from ._prompts import prompts
 from ._sites import Site
+from ._span_text import as_span
 from ._spans import Span
 from ._tokens import Tokens
 
@@ -53,18 +57,77 @@ class Reading:
         return total / mask.sum(1, keepdim=True)
 
 
-def tokenised(model: Model, rows: Sequence[Row]) -> list[Tokenised]:
-    """The rows as token ids of a prompt and its continuation.
+class Request(NamedTuple):
+    """What is to be read.
 
-    Raises:
-        DataError: if there are none, or one is empty.
+    Attributes:
+        model: the model.
+        rows: the rows as token ids of a prompt and its continuation.
+        sites: where to read.
+        span: which tokens to read.
+        pool: what is kept of them.
+        batch_tokens: tokens in a batch, padding included.
     """
-    pairs = [_tokens_of(model, row) for row in rows]
-    if not pairs:
-        raise DataError("record: no rows given")
-    if not all(prompt + continuation for prompt, continuation in pairs):
-        raise DataError("record: expected rows of at least one token each, got an empty one")
-    return pairs
+
+    model: Model
+    rows: list[Tokenised]
+    sites: list[Site]
+    span: Span
+    pool: Pool
+    batch_tokens: int
+
+    @classmethod
+    def of(
+        cls,
+        who: str,
+        model: Any,
+        rows: Sequence[Row],
+        sites: Site | Sequence[Site],
+        span: Span | str,
+        pool: Pool,
+        batch_tokens: int,
+    ) -> "Request":
+        """Check what a caller named `who` was given.
+
+        Raises:
+            DataError: no rows, an empty row, an unknown pool, or a span that holds a mask.
+            SiteError: if the model has no such site.
+        """
+        wrapped, span = as_model(model), as_span(span)
+        wanted = [sites] if isinstance(sites, Site) else list(dict.fromkeys(sites))
+        if pool not in ("last", "mean", "none"):
+            raise DataError(f"{who}: unknown pool {pool!r}; expected last, mean or none")
+        if span.masks:
+            raise DataError(f"{who}: a mask belongs to one batch; use capture, or another span")
+        for site in wanted:
+            wrapped.check(site)
+        pairs = [_tokens_of(wrapped, row) for row in rows]
+        if not pairs:
+            raise DataError(f"{who}: no rows given")
+        if not all(prompt + continuation for prompt, continuation in pairs):
+            raise DataError(f"{who}: expected rows of at least one token each, got an empty one")
+        return cls(wrapped, pairs, wanted, span, pool, batch_tokens)
+
+    def described(self) -> dict[str, Any]:
+        """What decides the states, as JSON values."""
+        return {
+            "model": self.model.name,
+            "revision": self.model.revision,
+            "dtype": str(self.model.dtype),
+            "weights": _weights(self.model.hf),
+            "plans": list(attached(self.model.hf)),
+            "rows": hashlib.sha256(json.dumps(self.rows).encode()).hexdigest(),
+            "sites": [str(site) for site in self.sites],
+            "span": str(self.span),
+            "pool": self.pool,
+            "batch_tokens": self.batch_tokens,
+        }
+
+    def groups(self, *, unique: bool) -> list[list[Tokenised]]:
+        """The rows in batches, longest first; with `unique` each row once."""
+        rows = list(dict.fromkeys(self.rows)) if unique else self.rows
+        lengths = [len(prompt) + len(continuation) for prompt, continuation in rows]
+        return [[rows[i] for i in group] for group in by_tokens(lengths, self.batch_tokens)]
 
 
 def _tokens_of(model: Model, row: Row) -> Tokenised:
@@ -76,58 +139,48 @@ def _tokens_of(model: Model, row: Row) -> Tokenised:
     return tuple(cast(Sequence[int], row)), ()
 
 
-def check(model: Model, sites: Sequence[Site], span: Span) -> None:
-    """Refuse what cannot be read before anything is written.
-
-    Raises:
-        DataError: if the span holds a mask.
-        SiteError: if the model has no such site.
-    """
-    if span.masks:
-        raise DataError("record: a mask belongs to one batch; use capture, or another span")
-    for site in sites:
-        model.check(site)
-
-
-def groups_of(rows: Sequence[Tokenised], batch_tokens: int) -> list[list[Tokenised]]:
-    """The rows in batches, longest first."""
-    lengths = [len(prompt) + len(continuation) for prompt, continuation in rows]
-    return [[rows[i] for i in group] for group in by_tokens(lengths, batch_tokens)]
-
-
-def readings(
-    model: Model, groups: Sequence[Sequence[Tokenised]], sites: Sequence[Site], span: Span
-) -> Iterator[Reading]:
+def readings(request: Request, groups: Sequence[Sequence[Tokenised]]) -> Iterator[Reading]:
     """Read batch after batch.
 
     Raises:
         DataError: if the span selects no token of a row.
     """
-    span = model.resolved(span)
+    model, span = request.model, request.model.resolved(request.span)
     for rows in groups:
         batch = model.batch([prompt + continuation for prompt, continuation in rows], pad="right")
         state = Pass()
         state.slot((span,))
         with watching(model, state), prompts([len(prompt) for prompt, _ in rows]):
-            read = capture(model, _inputs(model, batch), sites)
+            read = capture(model, _inputs(model, batch), request.sites)
         mask = state.select((span,), batch["input_ids"].device).squeeze(-1)
         empty = len(rows) - int(mask.any(1).sum())
         if empty:
-            raise DataError(f"record: span {span} selects no token of {empty} rows")
+            raise DataError(f"record: span {request.span} selects no token of {empty} rows")
         yield Reading(rows, read, mask)
 
 
-def counts(model: Model, rows: Sequence[Tokenised], span: Span) -> list[int]:
+def counts(request: Request) -> list[int]:
     """How many tokens of each row the span selects, worked out without the model."""
-    span = model.resolved(span)
+    span = request.model.resolved(request.span)
     found = []
-    for prompt, continuation in rows:
+    for prompt, continuation in request.rows:
         ids = torch.tensor([prompt + continuation])
         shape = (1, ids.shape[1])
         length = torch.tensor([len(prompt)])
         tokens = Tokens.of_pass(shape, ids.device, 0, None, length, ids)
         found.append(int(span(tokens).sum()))
     return found
+
+
+def _weights(hf: nn.Module) -> str:
+    """A digest of some values of each weight: models in memory may share a name."""
+    digest = hashlib.sha256()
+    for name, weight in hf.named_parameters():
+        digest.update(f"{name} {tuple(weight.shape)}".encode())
+        if weight.device.type != "meta" and weight.numel():
+            few = weight.detach().flatten()[:: max(1, weight.numel() // 16)]
+            digest.update(few.cpu().float().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _inputs(model: Model, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,13 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._errors import DataError
-from ._model import as_model
 from ._progress import track
-from ._readings import Pool, Reading, Row, Tokenised, check, groups_of, readings, tokenised
+from ._readings import Pool, Reading, Request, Row, Tokenised, readings
 from ._recording import recorded
 from ._sites import Site
-from ._span_text import as_span
 from ._spans import ALL, Span
 
 
@@ -56,22 +53,16 @@ def record(
             a file that holds something else.
         SiteError: if the model has no such site.
     """
-    wrapped = as_model(model)
-    wanted = [sites] if isinstance(sites, Site) else list(sites)
-    span = as_span(span)
-    if pool not in ("last", "mean", "none"):
-        raise DataError(f"record: unknown pool {pool!r}; expected last, mean or none")
-    check(wrapped, wanted, span)
-    pairs = tokenised(wrapped, rows)
-    groups = groups_of(list(dict.fromkeys(pairs)), batch_tokens)
+    request = Request.of("record", model, rows, sites, span, pool, batch_tokens)
+    groups = request.groups(unique=True)
     if to is not None:
-        return recorded(Path(to), wrapped, pairs, groups, wanted, span, pool, progress)
-    found: dict[Site, dict[Tokenised, Tensor]] = {site: {} for site in wanted}
-    passes = readings(wrapped, groups, wanted, span)
+        return recorded(Path(to), request, progress)
+    found: dict[Site, dict[Tokenised, Tensor]] = {site: {} for site in request.sites}
+    passes = readings(request, groups)
     for reading in track(passes, "reading activations", total=len(groups), show=progress):
-        for site in wanted:
+        for site in request.sites:
             found[site].update(zip(reading.rows, _per_row(reading, site, pool), strict=True))
-    kept = {site: [states[pair] for pair in pairs] for site, states in found.items()}
+    kept = {site: [states[row] for row in request.rows] for site, states in found.items()}
     return {site: s if pool == "none" else torch.stack(s) for site, s in kept.items()}
 
 

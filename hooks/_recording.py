@@ -4,24 +4,22 @@ While it is filled, the file is called `NAME.part` and a small file beside it sa
 come; at the end it gets its name. An interrupted recording goes on with the batch that it was at.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
-from ._attached import attached
 from ._errors import DataError, SiteError
 from ._mapped_file import allocate, mapped
 from ._model import Model
 from ._progress import track
-from ._readings import Pool, Tokenised, counts, readings
+from ._readings import Pool, Reading, Request, Tokenised, counts, readings
 from ._sites import Site
-from ._spans import Span
 from ._whole import write_whole
 
 
@@ -52,28 +50,20 @@ class Recording(Mapping[Site, Any]):
         return states if self._lengths is None else list(states.split(self._lengths))
 
     def __iter__(self) -> Iterator[Site]:
-        return (Site.parse(name) for name in dict.fromkeys(self.meta["sites"]))
+        return (Site.parse(name) for name in self.meta["sites"])
 
     def __len__(self) -> int:
         return len(self._sites)
 
 
-def recorded(
-    path: Path,
-    model: Model,
-    pairs: Sequence[Tokenised],
-    groups: Sequence[Sequence[Tokenised]],
-    sites: Sequence[Site],
-    span: Span,
-    pool: Pool,
-    progress: bool,
-) -> Recording:
-    """Fill a file with the states of `pairs`, or go on with one that was interrupted.
+def recorded(path: Path, request: Request, progress: bool) -> Recording:
+    """Fill a file with the states asked for, or go on with one that was interrupted.
 
     Raises:
         DataError: if the file, or its unfinished part, holds other states.
+        SiteError: if the width of a site is not known.
     """
-    meta = described(model, pairs, groups, sites, span, pool)
+    meta, groups = request.described(), request.groups(unique=True)
     if path.exists():
         found = Recording(path)
         if found.meta != meta:
@@ -81,24 +71,21 @@ def recorded(
         return found
     path.parent.mkdir(parents=True, exist_ok=True)
     part, notes = Path(f"{path}.part"), Path(f"{path}.progress.json")
-    starts = _starts(model, pairs, span, pool)
+    sizes = counts(request) if request.pool == "none" else [1] * len(request.rows)
+    starts = [0, *accumulate(sizes)]
     done = _done(part, notes, meta)
     if not done:
         notes.unlink(missing_ok=True)  # of a part that was removed
-        _allocate(part, meta, sites, model, starts, pool)
+        _allocate(part, meta, request, starts)
     places: dict[Tokenised, list[int]] = {}
-    for start, pair in zip(starts, pairs, strict=False):
-        places.setdefault(pair, []).append(start)
+    for start, row in zip(starts, request.rows, strict=False):
+        places.setdefault(row, []).append(start)
     file = _opened(part)
-    passes = readings(model, groups[done:], sites, span)
+    passes = readings(request, groups[done:])
     left = track(passes, "reading activations", total=len(groups) - done, show=progress)
     for n, reading in enumerate(left, start=done + 1):
-        sizes = reading.mask.sum(1).tolist() if pool == "none" else [1] * len(reading.rows)
-        for site in sites:
-            states = torch.split(reading.pooled(site, pool).cpu(), sizes)
-            for row, some in zip(reading.rows, states, strict=True):
-                for place in places[row]:
-                    file[str(site)][place : place + len(some)] = some
+        for site in request.sites:
+            _put(file[str(site)], reading, site, request.pool, places)
         write_whole(notes, json.dumps({"meta": meta, "done": n}).encode())
     del file
     part.rename(path)
@@ -106,44 +93,15 @@ def recorded(
     return Recording(path)
 
 
-def described(
-    model: Model,
-    pairs: Sequence[Tokenised],
-    groups: Sequence[Sequence[Tokenised]],
-    sites: Sequence[Site],
-    span: Span,
-    pool: Pool,
-) -> dict[str, Any]:
-    """What decides the states, as JSON values."""
-    return {
-        "model": model.name,
-        "revision": model.revision,
-        "dtype": str(model.dtype),
-        "weights": _weights(model.hf),
-        "plans": list(attached(model.hf)),
-        "rows": hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
-        "batches": hashlib.sha256(json.dumps(groups).encode()).hexdigest(),
-        "sites": [str(site) for site in sites],
-        "span": str(span),
-        "pool": pool,
-    }
-
-
-def _weights(hf: nn.Module) -> str:
-    """A digest of some values of each weight: models in memory may share a name."""
-    digest = hashlib.sha256()
-    for name, weight in hf.named_parameters():
-        digest.update(f"{name} {tuple(weight.shape)}".encode())
-        if weight.device.type != "meta" and weight.numel():
-            few = weight.detach().flatten()[:: max(1, weight.numel() // 16)]
-            digest.update(few.cpu().float().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _starts(model: Model, pairs: Sequence[Tokenised], span: Span, pool: Pool) -> list[int]:
-    """Where each row begins in the file, and where the last one ends."""
-    sizes = counts(model, pairs, span) if pool == "none" else [1] * len(pairs)
-    return [0, *torch.tensor(sizes).cumsum(0).tolist()]
+def _put(
+    into: Tensor, reading: Reading, site: Site, pool: Pool, places: dict[Tokenised, list[int]]
+) -> None:
+    """Write the states of one batch wherever their rows stand."""
+    sizes = reading.mask.sum(1).tolist() if pool == "none" else [1] * len(reading.rows)
+    states = torch.split(reading.pooled(site, pool).cpu(), sizes)
+    for row, some in zip(reading.rows, states, strict=True):
+        for place in places[row]:
+            into[place : place + len(some)] = some
 
 
 def _done(part: Path, notes: Path, meta: dict[str, Any]) -> int:
@@ -163,21 +121,15 @@ def _done(part: Path, notes: Path, meta: dict[str, Any]) -> int:
     return int(found["done"])
 
 
-def _allocate(
-    part: Path,
-    meta: dict[str, Any],
-    sites: Sequence[Site],
-    model: Model,
-    starts: list[int],
-    pool: Pool,
-) -> None:
+def _allocate(part: Path, meta: dict[str, Any], request: Request, starts: list[int]) -> None:
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
-        str(site): (torch.float32, (starts[-1], _width(model, site))) for site in sites
+        str(site): (torch.float32, (starts[-1], _width(request.model, site)))
+        for site in request.sites
     }
-    if pool == "none":
+    if request.pool == "none":
         shapes["offsets"] = (torch.int64, (len(starts),))
     allocate(part, shapes, {"steer_recording": json.dumps(meta)})
-    if pool == "none":
+    if request.pool == "none":
         mapped(part)["offsets"][:] = torch.tensor(starts)
 
 
