@@ -8,6 +8,7 @@ runs where only some of them are installed.
 from collections.abc import Callable
 from functools import reduce
 from operator import add
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -79,7 +80,7 @@ def with_steer_rows(
     return run
 
 
-def _sum_of_plans(vectors: Vectors) -> "steer.Plan":
+def _sum_of_plans(vectors: Vectors) -> Any:
     import steer
 
     return reduce(add, [steer.add(steer.resid_post(layer), v) for layer, v in vectors.items()])
