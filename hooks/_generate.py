@@ -26,7 +26,7 @@ def generate_tells_prompts(model: Model) -> Iterator[None]:
         return
     with ExitStack() as stack:
         # Either may be the class's own, or the wrapper of an outer block.
-        prepare = _telling_ids(hf.prepare_inputs_for_generation)
+        prepare = _telling_ids(hf, hf.prepare_inputs_for_generation)
         stack.enter_context(instead(hf, "prepare_inputs_for_generation", prepare))
         stack.enter_context(instead(hf, "generate", _telling_prompts(hf, hf.generate)))
         yield
@@ -42,24 +42,25 @@ def _telling_prompts(hf: PreTrainedModel, inner: Any) -> Any:
         real = _real(hf, given)
         embeds = None if hf.config.is_encoder_decoder else given.get("inputs_embeds")
         width = 0 if embeds is None else embeds.shape[1]
-        # A graph that was compiled without our hooks would run without them.
-        kwargs.setdefault("disable_compile", True)
         whole = real.device.type == "cpu" and bool(real.all())  # a GPU would have to be waited for
-        with known(Prompts(real.sum(1), real, embedded=width, whole=whole)):
+        prompts = Prompts(real.sum(1), real, embedded=width, whole=whole, owner=hf, announced=False)
+        with known(prompts):
             return inner(*args, **kwargs)
 
     return generate
 
 
-def _telling_ids(inner: Any) -> Any:
+def _telling_ids(hf: PreTrainedModel, inner: Any) -> Any:
+    """Announce each pass of `generate`, which prepares it just before, with its tokens."""
+
     @wraps(inner)
     def prepare(input_ids: Any, *args: Any, **kwargs: Any) -> Any:
         prompts = told()
-        if prompts is not None and prompts.real is not None and isinstance(input_ids, Tensor):
+        if prompts is not None and prompts.owner is hf and prompts.real is not None:
             seen = input_ids.shape[1] + prompts.embedded
             # Fewer than the prompt: a chunk of it, whose place only the cache knows.
             total = seen if seen >= prompts.real.shape[1] else None
-            tell(replace(prompts, ids=input_ids, total=total))
+            tell(replace(prompts, ids=input_ids, total=total, announced=True))
         return inner(input_ids, *args, **kwargs)
 
     return prepare
@@ -68,10 +69,7 @@ def _telling_ids(inner: Any) -> Any:
 def _real(hf: PreTrainedModel, given: dict[str, Any]) -> Bool[Tensor, "prompts width"]:
     """True where a prompt has a token and not padding, told as `generate` itself tells it."""
     if hf.config.is_encoder_decoder:
-        given = {
-            "input_ids": given.get("decoder_input_ids"),
-            "attention_mask": given.get("decoder_attention_mask"),
-        }
+        return _real_of_decoder(hf, given)
     ids: Tensor | None = given.get("inputs")
     ids = given.get("input_ids") if ids is None else ids
     mask: Tensor | None = given.get("attention_mask")
@@ -87,6 +85,20 @@ def _real(hf: PreTrainedModel, given: dict[str, Any]) -> Bool[Tensor, "prompts w
     if pad is None or pad in ends:
         return torch.ones(ids.shape, dtype=torch.bool)
     return ids.ne(pad)
+
+
+def _real_of_decoder(hf: PreTrainedModel, given: dict[str, Any]) -> Bool[Tensor, "prompts width"]:
+    """The same for an encoder-decoder, whose start token may be the one that pads."""
+    ids: Tensor | None = given.get("decoder_input_ids")
+    if ids is None:
+        return torch.ones(1, 1, dtype=torch.bool)
+    mask: Tensor | None = given.get("decoder_attention_mask")
+    real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
+    start = _setting(hf, given, "decoder_start_token_id")
+    start = _setting(hf, given, "bos_token_id") if start is None else start
+    if bool((ids[:, 0] != start).all()):  # generate puts it in front
+        real = torch.cat([torch.ones_like(real[:, :1]), real], dim=1)
+    return real
 
 
 def _setting(hf: PreTrainedModel, given: dict[str, Any], name: str) -> Any:

@@ -6,20 +6,35 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from ._errors import DataError, RunError
+from ._given_ids import GivenIds
 from ._model import Model
-from ._prompts import Prompts, told
+from ._prompts import Prompts, heard, passed
 from ._settled import Known, settled
 from ._spans import Span
 from ._tokens import Tokens
 
 Spans = tuple[Span | None, ...]
 """The span of each row, or one for all rows."""
+
+
+@dataclass
+class _Text:
+    """What is known of the rows in one cache.
+
+    Attributes:
+        prompt: how many real tokens the pass had that began it.
+        ids: its tokens, if a span looks at them.
+    """
+
+    prompt: Int[Tensor, "batch 1"] | None = None
+    ids: Int[Tensor, "batch seen"] | None = None
 
 
 @dataclass
@@ -40,13 +55,15 @@ class Pass:
     checkpoints: bool = False
     _tokens: Tokens | None = None
     _place: Callable[[], Tokens] | None = None
-    _selected: dict[tuple[Spans, torch.device], Tensor] = field(default_factory=dict)
-    _prompt: Int[Tensor, "batch 1"] | None = None
+    _selected: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict)
+    _members: dict[tuple[int, torch.device], list[tuple[Span, Tensor]]] = field(
+        default_factory=dict
+    )
+    _texts: WeakKeyDictionary[Any, "_Text"] = field(default_factory=WeakKeyDictionary)
+    _text: "_Text" = field(default_factory=lambda: _Text())
     _open: int = 0
     _quiet: bool = False
     _went_back: bool = False
-    _ids: Int[Tensor, "batch seen"] | None = None
-    _outer_ids: Int[Tensor, "batch seq"] | None = None
 
     def slot(self, spans: Spans) -> int:
         """The place of some spans in the list, where they are put if they are new."""
@@ -68,17 +85,46 @@ class Pass:
             self._tokens = self._place()
         return self._tokens
 
-    def select(self, spans: Spans, device: torch.device) -> Bool[Tensor, "rows tokens 1"]:
-        """The tokens of a span in each row, worked out once a pass."""
-        key = (spans, device)
+    def select(self, slot: int, device: torch.device) -> Bool[Tensor, "rows tokens 1"]:
+        """The tokens of the spans at a place in the list, worked out once a pass."""
+        key = (slot, device)
         if key not in self._selected:
-            chosen = _selected(self.tokens, spans)
+            spans, tokens = self.spans[slot], self.tokens
+            if len(set(spans)) == 1 and spans[0] is not None:
+                chosen = spans[0](tokens)
+            else:
+                chosen = self._by_row(slot, tokens)
             chosen = chosen if len(spans) == 1 else chosen.reshape(len(spans), -1)
             self._selected[key] = chosen.unsqueeze(-1).to(device, non_blocking=True)
         return self._selected[key]
 
-    def begin(self, given: dict[str, Any]) -> None:
-        """Begin a pass of the decoder with these arguments.
+    def _by_row(self, slot: int, tokens: Tokens) -> Bool[Tensor, "batch seq"]:
+        """The tokens of different spans, each in its rows."""
+        device, spans = tokens.real.device, self.spans[slot]
+        if (slot, device) not in self._members:
+            rows: dict[Span, list[bool]] = {}
+            for n, span in enumerate(spans):
+                if span is not None:
+                    rows.setdefault(span, [False] * len(spans))[n] = True
+            self._members[slot, device] = [
+                (span, torch.tensor(its).to(device, non_blocking=True))
+                for span, its in rows.items()
+            ]
+        each = tokens.real.shape[0] // len(spans)
+        chosen = torch.zeros_like(tokens.real)
+        for span, its in self._members[slot, device]:
+            chosen |= its.repeat_interleave(each).unsqueeze(1) & span(tokens)
+        return chosen
+
+    def begin(
+        self, given: dict[str, Any], prompts: Prompts | None, outer: Tensor | None = None
+    ) -> None:
+        """Begin a pass of the decoder.
+
+        Args:
+            given: its arguments.
+            prompts: what is known of its prompts.
+            outer: the tokens that a module around the decoder was given.
 
         Raises:
             DataError: if the batch is no multiple of the plans or prompts, or the mask too short.
@@ -95,14 +141,28 @@ class Pass:
                 f"attach: {self.rows} plans do not divide a batch of {batch} rows; "
                 "give one plan a row, or one for all"
             )
-        prompts = told()
-        past = _past(given, prompts, seq)
+        cache = given.get("cache")
+        cache = given.get("past_key_values") if cache is None else cache
+        past = _past(cache, prompts, seq)
+        known = self._texts.get(cache) if cache is not None and past else None
+        self._text = _Text() if known is None else known
+        self._remember(cache)
         if self.follows_tokens:
-            here = self._outer_ids if ids is None else ids
-            self._ids = _history(self._ids, here, past, seq, prompts)
+            here = outer if ids is None else ids
+            here = None if here is None or here.shape[0] != batch else here
+            self._text.ids = _history(self._text.ids, here, past, seq, prompts)
         self._tokens, self._selected = None, {}
         self._place = partial(self._placed, given, inputs, past, prompts)
         self._settle(prompts, past, seq)
+
+    def end(self, output: Any) -> None:
+        """End a pass, which may have made the cache of its text."""
+        cache = getattr(output, "cache", None)
+        self._remember(getattr(output, "past_key_values", None) if cache is None else cache)
+
+    def _remember(self, cache: Any) -> None:
+        if cache is not None and hasattr(cache, "get_seq_length"):
+            self._texts[cache] = self._text
 
     def _settle(self, prompts: Prompts | None, past: int, seq: int) -> None:
         if prompts is None or prompts.real is None:  # only `generate` says enough
@@ -120,17 +180,17 @@ class Pass:
         mask = given.get("attention_mask")
         if isinstance(mask, dict):  # transformers has prepared one mask per kind of layer
             mask = mask.get("full_attention", next(iter(mask.values()), None))
+        text = self._text
         if prompts is not None:
             mask = prompts.flat(mask, shape[0], past + shape[1])
             lengths = prompts.lengths
-            return Tokens.of_pass(shape, inputs.device, past, mask, lengths, self._ids)
-        tokens = Tokens.of_pass(shape, inputs.device, past, mask, None, self._ids)
+            return Tokens.of_pass(shape, inputs.device, past, mask, lengths, text.ids)
+        tokens = Tokens.of_pass(shape, inputs.device, past, mask, None, text.ids)
         if not past:
-            self._prompt = tokens.prompt_length
-        elif self._prompt is not None and len(self._prompt) == shape[0]:
-            # The prompt was the pass that began the cache; a longer one was of another text.
-            shorter = torch.minimum(self._prompt, tokens.prompt_length)
-            tokens = replace(tokens, prompt_length=shorter)
+            text.prompt = tokens.prompt_length
+        elif text.prompt is not None and len(text.prompt) == shape[0]:
+            # The prompt was the pass that began this cache, not all that it holds by now.
+            tokens = replace(tokens, prompt_length=text.prompt)
         return tokens
 
     def check_recomputation(self) -> None:
@@ -162,17 +222,19 @@ def watching(model: Model, state: Pass) -> Iterator[None]:
             given = signature.bind_partial(decoder, *args, **kwargs).arguments
             given |= given.pop("kwargs", {})
         state.checkpoints = decoder.training and getattr(decoder, "gradient_checkpointing", False)
-        state.begin(given)
+        state.begin(given, heard(model.hf), given_ids.now)
 
-    def outside(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        ids = args[0] if args else kwargs.get("input_ids")
-        state._outer_ids = ids if isinstance(ids, Tensor) else None
+    def after(_: nn.Module, __: Any, output: Any) -> None:
+        passed(model.hf)
+        state.end(output)
 
+    given_ids = GivenIds()
     with ExitStack() as stack:
         if state.follows_tokens and model.hf is not decoder:
-            handle = model.hf.register_forward_pre_hook(outside, with_kwargs=True)
-            stack.callback(handle.remove)
+            stack.enter_context(given_ids.followed(model.hf, decoder))
         handle = decoder.register_forward_pre_hook(before, with_kwargs=True)
+        stack.callback(handle.remove)
+        handle = decoder.register_forward_hook(after, always_call=True)
         stack.callback(handle.remove)
         yield
 
@@ -183,16 +245,27 @@ def _settled_in_all(spans: Spans, known: Known) -> bool | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _past(given: dict[str, Any], prompts: Prompts | None, seq: int) -> int:
-    """How many tokens the cache holds."""
-    cache = given.get("cache")
-    cache = given.get("past_key_values") if cache is None else cache
-    length = 0 if cache is None else cache.get_seq_length()
-    if isinstance(length, Tensor):
-        if prompts is not None and prompts.total is not None:
-            return prompts.total - seq  # asking the device would wait for it
-        length = int(length)
-    return length
+def _past(cache: Any, prompts: Prompts | None, seq: int) -> int:
+    """How many tokens the cache holds.
+
+    Raises:
+        RunError: if it does not say.
+    """
+    told = None if prompts is None or prompts.total is None else max(0, prompts.total - seq)
+    if cache is None:
+        return told or 0  # a state that is no cache (RWKV), or none
+    try:
+        length = cache.get_seq_length()
+    except (AttributeError, ValueError) as error:  # Mamba's has no place for tokens
+        if told is None:
+            raise RunError(
+                f"attach: {type(cache).__name__} does not say how many tokens it holds ({error}); "
+                "use generate, or pass whole rows without a cache"
+            ) from error
+        return told
+    if isinstance(length, Tensor):  # asking the device would wait for it
+        return int(length) if told is None else told
+    return int(length)
 
 
 def _history(
@@ -210,16 +283,3 @@ def _history(
     if before is None or before.shape[0] != here.shape[0] or before.shape[1] < past:
         return None
     return torch.cat([before[:, :past], here], dim=1)
-
-
-def _selected(tokens: Tokens, spans: Spans) -> Bool[Tensor, "batch seq"]:
-    distinct = dict.fromkeys(span for span in spans if span is not None)
-    if len(distinct) == 1 and None not in spans:
-        return next(iter(distinct))(tokens)
-    chosen = torch.zeros_like(tokens.real)
-    each = tokens.real.shape[0] // len(spans)
-    for span in distinct:
-        rows = torch.tensor([other == span for other in spans])
-        rows = rows.to(chosen.device, non_blocking=True).repeat_interleave(each)
-        chosen |= rows.unsqueeze(1) & span(tokens)
-    return chosen

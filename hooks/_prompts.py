@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ class Prompts:
         embedded: how many tokens before those were given as embeddings.
         whole: whether `real` is known to be True everywhere.
         total: how many tokens the pass under way ends at; None if only the cache knows.
+        owner: the model that they belong to; None if they belong to any.
+        announced: whether the next pass of the owner is one of those that they tell of.
     """
 
     lengths: Int[Tensor, " prompts"]
@@ -33,6 +35,8 @@ class Prompts:
     embedded: int = 0
     whole: bool = False
     total: int | None = None
+    owner: Any = None
+    announced: bool = True
 
     def flat(self, mask: Any, batch: int, total: int) -> Any:
         """The two-dimensional mask up to token `total` that a prepared `mask` was made from.
@@ -88,6 +92,25 @@ def known(prompts: Prompts) -> Iterator[None]:
 def tell(prompts: Prompts) -> None:
     """Say more about the prompts of the `known` block that is open."""
     _told.set(prompts)
+
+
+def heard(hf: Any) -> Prompts | None:
+    """What is known of the pass of a model that begins now.
+
+    Not what `generate` says of another model, nor of a pass that it has not announced, such as that
+    of a logits processor over some other text.
+    """
+    prompts = _told.get()
+    if prompts is None or prompts.owner is None:
+        return prompts
+    return prompts if prompts.owner is hf and prompts.announced else None
+
+
+def passed(hf: Any) -> None:
+    """Say that a pass of a model has ended."""
+    prompts = _told.get()
+    if prompts is not None and prompts.owner is hf and prompts.announced:
+        _told.set(replace(prompts, announced=False))
 
 
 def told() -> Prompts | None:

@@ -149,10 +149,10 @@ def readings(request: Request, groups: Sequence[Sequence[Tokenised]]) -> Iterato
     for rows in groups:
         batch = model.batch([prompt + continuation for prompt, continuation in rows], pad="right")
         state = Pass()
-        state.slot((span,))
+        slot = state.slot((span,))
         with watching(model, state), prompts([len(prompt) for prompt, _ in rows]):
             read = capture(model, _inputs(model, batch), request.sites)
-        mask = state.select((span,), batch["input_ids"].device).squeeze(-1)
+        mask = state.select(slot, batch["input_ids"].device).squeeze(-1)
         empty = len(rows) - int(mask.any(1).sum())
         if empty:
             raise DataError(f"record: span {request.span} selects no token of {empty} rows")

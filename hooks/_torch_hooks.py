@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ._edit import Bound
-from ._errors import SiteError
+from ._errors import RunError, SiteError
 from ._generate import generate_tells_prompts
 from ._model import Model
 from ._pass import Pass, watching
@@ -75,10 +75,19 @@ class _Editor:
         for edit, slot in self.edits:
             all_or_none = state.settled[slot]
             if all_or_none is None:
-                hidden = edit(hidden, state.select(state.spans[slot], hidden.device))
+                hidden = edit(hidden, self._chosen(slot, hidden))
             elif all_or_none:
                 hidden = edit(hidden, None)
         return hidden if shape is None else hidden.reshape(shape)
+
+    def _chosen(self, slot: int, hidden: Tensor) -> Tensor:
+        chosen = self.state.select(slot, hidden.device)
+        if chosen.shape[:2] != hidden.shape[:2]:
+            raise RunError(
+                f"site {self.site}: the decoder was given {tuple(chosen.shape[:2])} tokens, but "
+                f"{tuple(hidden.shape[:2])} are here; this model cannot be steered in such a pass"
+            )
+        return chosen
 
     def _rows(self) -> int:
         return self.state.rows if self.state.rows > 1 else self.state.tokens.real.shape[0]
