@@ -3,8 +3,9 @@
     python benchmarks/architectures.py
 
 Every causal language model that transformers registers is built from its own default configuration
-with small sizes put in, and a vector is added after layer 1. Prints one JSON line for each, and the
-counts. Configurations that do not take these sizes are counted apart: they say nothing.
+with small sizes put in. A vector is added after layer 1, in one pass and to what `generate` makes,
+with and without a cache. Prints one JSON line for each, and the counts. Configurations that do not
+take these sizes are counted apart: they say nothing.
 """
 
 import json
@@ -68,8 +69,28 @@ def steered(hf: transformers.PreTrainedModel) -> dict[str, Any]:
     before = steer.capture(model, batch, [site])[site]
     with steer.attach(model, steer.add(site, vector)):
         after = steer.capture(model, batch, [site])[site]
-    right = torch.equal(after, before + vector)
-    return {"status": "steered" if right else "WRONG", "sites": sorted(found)}
+    if not torch.equal(after, before + vector):
+        return {"status": "WRONG", "why": "one pass"}
+    if generated(model, None) is None:
+        return {"status": "one pass", "why": "generate fails, or its cache changes what it makes"}
+    plan = steer.add(site, 20 * vector, span="generated")
+    cached, whole = (generated(model, plan, use_cache=way) for way in (True, False))
+    status = "steered" if cached == whole else "WRONG"
+    return {"status": status, "sites": sorted(found)}
+
+
+def generated(model: steer.Model, plan: steer.Plan | None, **options: Any) -> list[int] | None:
+    """Six greedy tokens; None if the plain model cannot make them, or not twice alike."""
+    ids, fixed = torch.tensor([[5, 6, 7, 8]]), {"max_new_tokens": 6, "do_sample": False}
+    if plan is not None:
+        with steer.attach(model, plan):
+            tokens: list[int] = model.hf.generate(ids, **fixed, **options)[0].tolist()
+            return tokens
+    try:
+        ways = [model.hf.generate(ids, **fixed, use_cache=way)[0].tolist() for way in (True, False)]
+    except Exception:  # many kinds: these sizes do not suit its cache
+        return None
+    return ways[0] if ways[0] == ways[1] else None
 
 
 def attempt(kind: str, cls: str) -> dict[str, Any]:
@@ -83,6 +104,8 @@ def attempt(kind: str, cls: str) -> dict[str, Any]:
         return steered(hf)
     except steer.SteerError as error:
         return {"status": "refused", "why": str(error)[:200]}
+    except Exception as error:
+        return {"status": "FAILED", "why": f"{type(error).__name__}: {error}"[:200]}
     finally:
         signal.alarm(0)
 

@@ -10,6 +10,7 @@ in bfloat16 the error of a sum in float32 is the same while the vector is small 
 where bfloat16 would leave half as much again of an ablated direction behind.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -82,7 +83,7 @@ class OneVector:
 
 
 def vector_of(vector: Tensor, who: str, dims: int = 1) -> Tensor:
-    """A float32 copy that the caller cannot change; gradients still reach the original.
+    """A float32 copy that the caller cannot change; one that is trained stays itself.
 
     Raises:
         PlanError: if it is no finite tensor of that many dimensions.
@@ -96,7 +97,7 @@ def vector_of(vector: Tensor, who: str, dims: int = 1) -> Tensor:
             f"{who}: the vector has NaN or infinite entries; "
             "check the states that it was made from (float16 overflows easily)"
         )
-    return vector.to(torch.float32, copy=True)
+    return vector if vector.requires_grad else vector.to(torch.float32, copy=True)
 
 
 def direction_of(vector: Tensor, who: str) -> Float[Tensor, " d"]:
@@ -105,6 +106,11 @@ def direction_of(vector: Tensor, who: str) -> Float[Tensor, " d"]:
     if not vector.detach().any():
         raise PlanError(f"{who}: the direction is zero; check that the contrastive pairs differ")
     return vector
+
+
+def is_number(value: object) -> bool:
+    """Whether a setting is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value) and not isinstance(value, bool)
 
 
 def unit(vector: Float[Tensor, " d"]) -> Float[Tensor, " d"]:

@@ -16,6 +16,7 @@ from ._edit import (
     OneVector,
     Strength,
     direction_of,
+    is_number,
     per_row,
     precise,
     unit,
@@ -77,7 +78,7 @@ class Clamp(OneVector):
     def __post_init__(self) -> None:
         object.__setattr__(self, "vector", direction_of(self.vector, "Clamp"))
         bounds = [bound for bound in (self.low, self.high) if bound is not None]
-        if not bounds or not all(math.isfinite(bound) for bound in bounds):
+        if not bounds or not all(is_number(bound) for bound in bounds):
             raise PlanError(
                 f"Clamp: expected a finite low or high, got low={self.low}, high={self.high}"
             )
@@ -126,7 +127,7 @@ class Rotate(OneVector):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vector", direction_of(self.vector, "Rotate"))
-        if not math.isfinite(self.degrees):
+        if not is_number(self.degrees):
             raise PlanError(f"Rotate: expected a finite angle in degrees, got {self.degrees}")
 
     @property

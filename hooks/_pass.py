@@ -1,40 +1,23 @@
 """The forward pass that is under way: where its tokens stand, and which of them are selected."""
 
-import inspect
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Bool, Int
-from torch import Tensor, nn
+from jaxtyping import Bool
+from torch import Tensor
 
 from ._errors import DataError, RunError
-from ._given_ids import GivenIds
-from ._model import Model
-from ._prompts import Prompts, heard, passed
+from ._prompts import Prompts
 from ._settled import Known, settled
 from ._spans import Span
+from ._texts import Text, Texts, history, tokens_in
 from ._tokens import Tokens
 
 Spans = tuple[Span | None, ...]
 """The span of each row, or one for all rows."""
-
-
-@dataclass
-class _Text:
-    """What is known of the rows in one cache.
-
-    Attributes:
-        prompt: how many real tokens the pass had that began it.
-        ids: its tokens, if a span looks at them.
-    """
-
-    prompt: Int[Tensor, "batch 1"] | None = None
-    ids: Int[Tensor, "batch seen"] | None = None
 
 
 @dataclass
@@ -59,8 +42,8 @@ class Pass:
     _members: dict[tuple[int, torch.device], list[tuple[Span, Tensor]]] = field(
         default_factory=dict
     )
-    _texts: WeakKeyDictionary[Any, "_Text"] = field(default_factory=WeakKeyDictionary)
-    _text: "_Text" = field(default_factory=lambda: _Text())
+    _texts: Texts = field(default_factory=Texts)
+    _text: Text = field(default_factory=Text)
     _open: int = 0
     _quiet: bool = False
     _went_back: bool = False
@@ -128,6 +111,7 @@ class Pass:
 
         Raises:
             DataError: if the batch is no multiple of the plans or prompts, or the mask too short.
+            RunError: if the cache does not say how many tokens it holds.
         """
         ids, inputs = given.get("input_ids"), given.get("inputs_embeds")
         inputs = ids if inputs is None else inputs
@@ -143,14 +127,12 @@ class Pass:
             )
         cache = given.get("cache")
         cache = given.get("past_key_values") if cache is None else cache
-        past = _past(cache, prompts, seq)
-        known = self._texts.get(cache) if cache is not None and past else None
-        self._text = _Text() if known is None else known
-        self._remember(cache)
+        past = tokens_in(cache, given.get("state"), prompts, seq)
+        self._text = self._texts.of(cache, past)
         if self.follows_tokens:
             here = outer if ids is None else ids
             here = None if here is None or here.shape[0] != batch else here
-            self._text.ids = _history(self._text.ids, here, past, seq, prompts)
+            self._text.ids = history(self._text.ids, here, past, seq, prompts)
         self._tokens, self._selected = None, {}
         self._place = partial(self._placed, given, inputs, past, prompts)
         self._settle(prompts, past, seq)
@@ -158,11 +140,8 @@ class Pass:
     def end(self, output: Any) -> None:
         """End a pass, which may have made the cache of its text."""
         cache = getattr(output, "cache", None)
-        self._remember(getattr(output, "past_key_values", None) if cache is None else cache)
-
-    def _remember(self, cache: Any) -> None:
-        if cache is not None and hasattr(cache, "get_seq_length"):
-            self._texts[cache] = self._text
+        cache = getattr(output, "past_key_values", None) if cache is None else cache
+        self._texts.remember(cache, self._text)
 
     def _settle(self, prompts: Prompts | None, past: int, seq: int) -> None:
         if prompts is None or prompts.real is None:  # only `generate` says enough
@@ -186,9 +165,9 @@ class Pass:
             lengths = prompts.lengths
             return Tokens.of_pass(shape, inputs.device, past, mask, lengths, text.ids)
         tokens = Tokens.of_pass(shape, inputs.device, past, mask, None, text.ids)
-        if not past:
+        if not past or text.prompt is None:
             text.prompt = tokens.prompt_length
-        elif text.prompt is not None and len(text.prompt) == shape[0]:
+        elif len(text.prompt) == shape[0]:
             # The prompt was the pass that began this cache, not all that it holds by now.
             tokens = replace(tokens, prompt_length=text.prompt)
         return tokens
@@ -210,76 +189,7 @@ class Pass:
             )
 
 
-@contextmanager
-def watching(model: Model, state: Pass) -> Iterator[None]:
-    """Keep `state.tokens` true during every pass of the decoder."""
-    decoder = model.anatomy.decoder
-    signature = inspect.signature(type(decoder).forward)  # nnsight puts another on the instance
-
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = kwargs
-        if args:
-            given = signature.bind_partial(decoder, *args, **kwargs).arguments
-            given |= given.pop("kwargs", {})
-        state.checkpoints = decoder.training and getattr(decoder, "gradient_checkpointing", False)
-        state.begin(given, heard(model.hf), given_ids.now)
-
-    def after(_: nn.Module, __: Any, output: Any) -> None:
-        passed(model.hf)
-        state.end(output)
-
-    given_ids = GivenIds()
-    with ExitStack() as stack:
-        if state.follows_tokens and model.hf is not decoder:
-            stack.enter_context(given_ids.followed(model.hf, decoder))
-        handle = decoder.register_forward_pre_hook(before, with_kwargs=True)
-        stack.callback(handle.remove)
-        handle = decoder.register_forward_hook(after, always_call=True)
-        stack.callback(handle.remove)
-        yield
-
-
 def _settled_in_all(spans: Spans, known: Known) -> bool | None:
     """What the spans of all rows select together."""
     found = {False if span is None else settled(span, known) for span in spans}
     return found.pop() if len(found) == 1 else None
-
-
-def _past(cache: Any, prompts: Prompts | None, seq: int) -> int:
-    """How many tokens the cache holds.
-
-    Raises:
-        RunError: if it does not say.
-    """
-    told = None if prompts is None or prompts.total is None else max(0, prompts.total - seq)
-    if cache is None:
-        return told or 0  # a state that is no cache (RWKV), or none
-    try:
-        length = cache.get_seq_length()
-    except (AttributeError, ValueError) as error:  # Mamba's has no place for tokens
-        if told is None:
-            raise RunError(
-                f"attach: {type(cache).__name__} does not say how many tokens it holds ({error}); "
-                "use generate, or pass whole rows without a cache"
-            ) from error
-        return told
-    if isinstance(length, Tensor):  # asking the device would wait for it
-        return int(length) if told is None else told
-    return int(length)
-
-
-def _history(
-    before: Tensor | None, here: Tensor | None, past: int, seq: int, prompts: Prompts | None
-) -> Int[Tensor, "batch total"] | None:
-    """The tokens up to the end of the pass; None if some are not known."""
-    if prompts is not None and prompts.ids is not None:
-        missing = past + seq - prompts.ids.shape[1]
-        if missing in (0, prompts.embedded):  # not so in the middle of a chunked prompt
-            return nn.functional.pad(prompts.ids, (missing, 0), value=-1)
-    if here is None or here.shape[1] != seq:
-        return None
-    if not past:
-        return here
-    if before is None or before.shape[0] != here.shape[0] or before.shape[1] < past:
-        return None
-    return torch.cat([before[:, :past], here], dim=1)

@@ -44,7 +44,13 @@ class Intervention:
     strength: Strength = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.site, Site):
+            raise PlanError(
+                f"{self.edit.name}: expected a site such as resid_post(14), got {self.site!r}"
+            )
         _check_strength(self.strength, self.site)
+        if isinstance(self.strength, Tensor) and not self.strength.requires_grad:
+            object.__setattr__(self, "strength", self.strength.clone())  # the caller's may change
         if (self.edit.name == "scale_experts") != (self.site.kind == "router"):
             raise PlanError(
                 f"{self.edit.name} at {self.site}: routing weights are edited by scale_experts at "
@@ -73,12 +79,13 @@ class Intervention:
         if self.rows is None:
             return self
         assert isinstance(self.strength, Tensor)
-        return replace(self, strength=self.strength[r])
+        return replace(self, strength=_number(self.strength[r]))
 
     @property
     def does_nothing(self) -> bool:
-        """Whether the strength is the number 0."""
-        return not isinstance(self.strength, Tensor) and self.strength == 0
+        """Whether the strength is 0 and stays so."""
+        strength = _number(self.strength)
+        return not isinstance(strength, Tensor) and strength == 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +125,15 @@ class Plan:
         shared = {k: v for k, v in self.meta.items() if other.meta.get(k) == v and k != "method"}
         method = f"{self.meta.get('method', 'plan')} + {other.meta.get('method', 'plan')}"
         return Plan(self.interventions + other.interventions, shared | {"method": method})
+
+    def __radd__(self, other: object) -> "Plan":
+        return self if other == 0 else NotImplemented  # as `sum` begins
+
+    def __sub__(self, other: "Plan") -> "Plan":
+        return self + -other if isinstance(other, Plan) else NotImplemented
+
+    def __truediv__(self, factor: float) -> "Plan":
+        return self * (1 / factor)
 
     def __mul__(self, factor: Strength) -> "Plan":
         if isinstance(factor, bool) or not isinstance(factor, int | float | Tensor):
@@ -227,6 +243,13 @@ def _check_strength(strength: Strength, site: Site) -> None:
         raise PlanError(f"strength at {site}: expected a number, got {type(strength).__name__}")
     if not math.isfinite(strength):
         raise PlanError(f"strength at {site}: expected a finite number, got {strength}")
+
+
+def _number(strength: Strength) -> Strength:
+    """The strength as a number, where nobody trains it and no device has to be asked."""
+    if isinstance(strength, Tensor) and not strength.dim() and strength.device.type == "cpu":
+        return strength if strength.requires_grad else float(strength)
+    return strength
 
 
 def _shown(strength: Strength) -> str:

@@ -20,21 +20,21 @@ Vector = Float[Tensor, " d"]
 
 def add(
     site: Site,
-    vector: Float[Tensor, "*shape"],
+    vector: Vector,
     *,
     strength: Strength = 1.0,
     span: Span | str = ALL,
     keep_norm: bool = False,
 ) -> Plan:
-    """A plan that adds `strength * vector` at a site (a copy; the caller's tensor stays).
+    """A plan that adds `strength * vector` at a site.
 
-    At `heads(layer)` the vector may have the shape `(n_heads, d_head)`.
+    The vector is copied, unless it requires gradients: one that is trained is used as it is when a
+    pass begins. At `heads(layer)` the heads stand side by side: flatten what has a row for each.
 
     Raises:
         PlanError: NaN in the vector, wrong shape, unknown span, strength not finite.
     """
-    flat = vector.flatten() if site.kind == "heads" else vector
-    return _plan(site, Add(flat, keep_norm), strength, span)
+    return _plan(site, Add(vector, keep_norm), strength, span)
 
 
 def ablate(

@@ -41,10 +41,13 @@ class Prompts:
     def flat(self, mask: Any, batch: int, total: int) -> Any:
         """The two-dimensional mask up to token `total` that a prepared `mask` was made from.
 
-        The masks that transformers prepares for a static cache show a sliding window only.
+        The masks that transformers prepares for a static cache show a sliding window only, and
+        Mamba gets none after the prompt.
         """
-        if self.real is None or mask is None or (isinstance(mask, Tensor) and mask.dim() == 2):
+        if self.real is None or (isinstance(mask, Tensor) and mask.dim() == 2):
             return mask
+        if mask is None and self.whole:
+            return None
         after = max(0, total - self.real.shape[1])
         real = pad(self.real, (0, after), value=True)[:, :total]
         return real.repeat_interleave(batch // real.shape[0], 0)
@@ -72,8 +75,12 @@ def prompts(lengths: Sequence[int] | Int[Tensor, " prompts"]) -> Iterator[None]:
         >>> with steer.attach(model, plan), steer.prompts([5, 9]):  # doctest: +SKIP
         ...     model.hf(**batch_of_two)
     """
-    tensor = torch.as_tensor(lengths)
-    if tensor.dim() != 1 or not tensor.numel() or (tensor < 0).any():
+    try:
+        tensor = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.empty(0)
+    whole = not tensor.is_floating_point() and tensor.dtype != torch.bool
+    if not whole or tensor.dim() != 1 or not tensor.numel() or (tensor < 0).any():
         raise DataError(f"prompts: expected one length >= 0 a prompt, got {lengths!r}")
     with known(Prompts(tensor)):
         yield

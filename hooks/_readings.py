@@ -10,17 +10,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ._attached import attached
+from ._attached import attached, rows_of
 from ._batching import by_tokens
 from ._capture import capture
-from ._errors import DataError
+from ._errors import DataError, RunError
 from ._model import Model, as_model
-from ._pass import Pass, watching
+from ._pass import Pass
 from ._prompts import prompts
 from ._sites import Site
 from ._span_text import as_span
 from ._spans import Span
 from ._tokens import Tokens
+from ._watching import watching
 
 Pool = Literal["last", "mean", "none"]
 Row = str | Sequence[int] | tuple[Sequence[int], Sequence[int]]
@@ -91,6 +92,7 @@ class Request(NamedTuple):
 
         Raises:
             DataError: no rows, an empty row, an unknown pool, or a span that holds a mask.
+            RunError: if the model is steered by plans for rows.
             SiteError: if the model has no such site.
         """
         wrapped, span = as_model(model), as_span(span)
@@ -101,6 +103,12 @@ class Request(NamedTuple):
             raise DataError(f"{who}: a mask belongs to one batch; use capture, or another span")
         for site in wanted:
             wrapped.check(site)
+        count = rows_of(wrapped.hf)
+        if count > 1:
+            raise RunError(
+                f"{who}: the model is steered by plans for {count} rows, but the rows are put in "
+                "another order here; attach one plan for all rows, or use capture"
+            )
         pairs = [_tokens_of(wrapped, row) for row in rows]
         if not pairs:
             raise DataError(f"{who}: no rows given")

@@ -1,5 +1,8 @@
 """Turns the parts of a span that only a model knows into token ids."""
 
+from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from ._errors import PlanError
@@ -20,7 +23,7 @@ def resolved(span: Span, config: Any, tokenizer: Any) -> Span:
             image = any_of(_image_tokens(config, part))
             return image if part.name == "image" else ~image
         if any(isinstance(arg, str) for arg in part.args):
-            return Span(part.name, _ids(part, tokenizer))
+            return _by_ids(part, tokenizer)
         return part
 
     return span.resolved(lookup)
@@ -37,16 +40,21 @@ def _image_tokens(config: Any, span: Span) -> list[int]:
     return ids
 
 
-def _ids(span: Span, tokenizer: Any) -> tuple[int, ...]:
+def _by_ids(span: Span, tokenizer: Any) -> Span:
+    """The span for a text, as it is split at the start of a word and inside one."""
     if tokenizer is None:
         raise PlanError(f"span {span}: no tokenizer to split the text; give token ids instead")
-    ids = [
-        token
-        for arg in span.args
-        for token in (
-            tokenizer(arg, add_special_tokens=False)["input_ids"] if isinstance(arg, str) else [arg]
-        )
-    ]
-    if not ids:
+    ways = {tuple(_ids(span.args, tokenizer, lead)) for lead in ("", " ")}
+    if () in ways:
         raise PlanError(f"span {span}: the tokenizer makes no token of the text")
-    return tuple(ids)
+    first, *rest = (Span(span.name, way) for way in sorted(ways))
+    return reduce(or_, rest, first)
+
+
+def _ids(args: tuple[int | str, ...], tokenizer: Any, lead: str) -> Iterator[int]:
+    for n, arg in enumerate(args):
+        if isinstance(arg, str):
+            text = arg if n else lead + arg
+            yield from tokenizer(text, add_special_tokens=False)["input_ids"]
+        else:
+            yield arg

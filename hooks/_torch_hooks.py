@@ -17,11 +17,12 @@ from ._edit import Bound
 from ._errors import RunError, SiteError
 from ._generate import generate_tells_prompts
 from ._model import Model
-from ._pass import Pass, watching
+from ._pass import Pass
 from ._plan import Plan
 from ._program import Step, program, spread
 from ._routing import Routing
 from ._sites import Site
+from ._watching import watching
 
 Editor = Callable[[Tensor], Tensor]
 

@@ -348,3 +348,25 @@ def test_after_a_refusal_the_next_pass_is_right(reentrant: bool) -> None:
     with attach(plain, add(mlp_out(2), v)):
         _one_pass(plain)
     torch.testing.assert_close(got, v.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [add, ablate, replace, rotate])
+def test_a_vector_that_is_trained_is_followed_by_its_plan(kind: Any) -> None:
+    model = tiny.model()
+    model.hf.requires_grad_(False)
+    vector = torch.nn.Parameter(tiny.vector(3))
+    more = (30.0,) if kind is rotate else ()
+    plan = kind(resid_post(1), vector, *more)
+    losses = []
+    for _ in range(3):
+        with attach(model, plan):
+            loss = model.hf(torch.tensor([[5, 6, 7]])).logits[0, -1].log_softmax(-1)[9].neg()
+        (gradient,) = torch.autograd.grad(loss, vector)
+        losses.append(loss.item())
+        with torch.no_grad():
+            vector -= 0.5 * gradient / gradient.norm()
+    assert losses[0] > losses[1] > losses[2]
+    with torch.no_grad(), attach(model, kind(resid_post(1), vector.detach(), *more)):
+        anew = model.hf(torch.tensor([[5, 6, 7]])).logits
+    with torch.no_grad(), attach(model, plan):
+        assert torch.equal(model.hf(torch.tensor([[5, 6, 7]])).logits, anew)

@@ -193,14 +193,18 @@ def test_a_wrong_shape_is_refused(kind: Any, name: str, vector: object, got: str
         (math.nan, None, "expected a finite low or high, got low=nan, high=None"),
         (0.0, math.inf, "expected a finite low or high, got low=0.0, high=inf"),
         (1.0, 0.5, "low=1.0 is above high=0.5"),
+        ("a", None, "expected a finite low or high, got low=a, high=None"),
     ],
 )
-def test_wrong_bounds_are_refused(low: float | None, high: float | None, message: str) -> None:
-    with pytest.raises(PlanError, match=f"^Clamp: {message}$"):
+def test_wrong_bounds_are_refused(low: Any, high: Any, message: str) -> None:
+    with onerow.unchecked(), pytest.raises(PlanError, match=f"^Clamp: {message}$"):
         Clamp(U, low, high)
 
 
-@pytest.mark.parametrize("degrees", [math.nan, math.inf])
-def test_a_wrong_angle_is_refused(degrees: float) -> None:
-    with pytest.raises(PlanError, match=f"^Rotate: expected a finite angle.*, got {degrees}$"):
+@pytest.mark.parametrize("degrees", [math.nan, math.inf, "30", True, None])
+def test_a_wrong_angle_is_refused(degrees: Any) -> None:
+    with (
+        onerow.unchecked(),
+        pytest.raises(PlanError, match=f"^Rotate: expected a finite angle.*, got {degrees}$"),
+    ):
         Rotate(U, degrees)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from steer.hooks import ALL, LAST, DataError, Span, after, first, prompts
-from steer.hooks._pass import Pass, Spans, _history
+from steer.hooks._pass import Pass, Spans
 from steer.hooks._prompts import Prompts, told
+from steer.hooks._texts import history
 
 CPU = torch.device("cpu")
 
@@ -52,7 +53,7 @@ def test_the_tokens_of_the_cache_are_those_of_the_passes_before(
     before: Tensor | None, here: Tensor | None, past: int, expected: list[list[int]] | None
 ) -> None:
     seq = 1 if past else 2
-    assert _lists(_history(before, here, past, seq, None)) == expected
+    assert _lists(history(before, here, past, seq, None)) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_generate_knows_the_tokens(
     said: Prompts, past: int, seq: int, expected: list[list[int]]
 ) -> None:
     here = torch.full((1, seq), 7)
-    assert _lists(_history(_t([9, 9, 9]), here, past, seq, said)) == expected
+    assert _lists(history(_t([9, 9, 9]), here, past, seq, said)) == expected
 
 
 def _select(state: Pass, *spans: Span | None) -> list[Any]:

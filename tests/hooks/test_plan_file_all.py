@@ -35,7 +35,7 @@ V = tiny.vector(1)
 MATRICES = tiny.vector(2).view(2, 16), tiny.vector(3).view(2, 16)
 PLANS = {
     "add": add(resid_post(1), V, keep_norm=True),
-    "heads": add(heads(1), V.view(4, 8)),
+    "heads": add(heads(1), V),
     "ablate": ablate(final, V),
     "affine": affine(embed, *MATRICES, tiny.vector(4, 16)),
     "affine without a bias": affine(embed, *MATRICES),

@@ -56,9 +56,28 @@ def test_strengths_of_rows_are_shown() -> None:
     )
 
 
-def test_a_tensor_of_zero_is_kept_as_it_may_be_trained() -> None:
-    zero = add(resid_post(1), V, strength=torch.tensor(0.0))
-    assert [i.does_nothing for i in zero + zero.at(0.0)] == [False, True]
+def test_zero_is_nothing_unless_it_is_trained() -> None:
+    trained = torch.tensor(0.0, requires_grad=True)
+    plans = [add(resid_post(1), V, strength=s) for s in (0.0, torch.tensor(0.0), trained)]
+    assert [item.does_nothing for item in sum(plans)] == [True, True, False]
+
+
+def test_a_strength_is_not_the_callers() -> None:
+    strengths = torch.tensor([1.0, 2.0])
+    plan = add(resid_post(1), V, strength=strengths)
+    before = plan.hash
+    strengths[0] = 9.0
+    assert plan.hash == before
+    assert plan.interventions[0].strength.tolist() == [1.0, 2.0]  # type: ignore[union-attr]
+
+
+def test_plans_are_subtracted_divided_and_summed() -> None:
+    a, b = add(resid_post(1), V, strength=2.0), ablate(resid_post(2), V)
+    assert (a - b).hash == (a + -1.0 * b).hash
+    assert (a / 4.0).hash == a.at(0.5).hash
+    assert sum([a, b]).hash == (a + b).hash
+    with pytest.raises(TypeError):
+        1 + a
 
 
 def test_there_is_no_single_vector_for_strengths_of_rows() -> None:
@@ -94,12 +113,11 @@ def test_routing_weights_have_an_edit_of_their_own(site: Site, edit: object, sai
         Intervention(site, edit)  # type: ignore[arg-type]
 
 
-def test_vectors_at_heads_may_be_given_by_head() -> None:
-    (item,) = add(heads(2), V.view(4, 8))
-    assert torch.equal(item.edit.tensors["vector"], V)
+@pytest.mark.parametrize("site", [heads(2), resid_post(2)])
+def test_a_matrix_is_no_vector(site: Site) -> None:
     message = r"^Add: expected a vector of shape \(d_model,\), got \(4, 8\)$"
     with onerow.unchecked(), pytest.raises(PlanError, match=message):
-        add(resid_post(2), V.view(4, 8))
+        add(site, V.view(4, 8))  # by head or across them, it would be flattened without a word
 
 
 @pytest.mark.parametrize(
@@ -117,3 +135,10 @@ def test_a_plan_is_described(plan: Plan, told: tuple[str, str, dict[str, object]
     assert [i.describe() for i in plan.on("~last")] == [
         {"site": site, "edit": edit, "options": options, "span": "~last", "strength": 2.0}
     ]
+
+
+@pytest.mark.parametrize("site", [1, "resid_post.1", None])
+def test_what_is_no_site_is_refused(site: object) -> None:
+    message = r"^add: expected a site such as resid_post\(14\), got "
+    with onerow.unchecked(), pytest.raises(PlanError, match=message):
+        add(site, V)  # type: ignore[arg-type]

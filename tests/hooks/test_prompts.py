@@ -1,4 +1,5 @@
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -58,8 +59,11 @@ def test_lengths_that_do_not_divide_the_batch_are_refused(model: Model) -> None:
         _selected(model, "prompt")
 
 
-@pytest.mark.parametrize("lengths", [[], [1, -1], torch.tensor(3), torch.ones(2, 2).long()])
-def test_wrong_lengths_are_refused(lengths: list[int] | torch.Tensor) -> None:
+WRONG = [[], [1, -1], torch.tensor(3), torch.ones(2, 2).long(), "abc", [1.5], [True], None]
+
+
+@pytest.mark.parametrize("lengths", WRONG)
+def test_wrong_lengths_are_refused(lengths: Any) -> None:
     message = "^prompts: expected one length >= 0 a prompt, got "
     with onerow.unchecked(), pytest.raises(DataError, match=message), prompts(lengths):
         raise AssertionError("entered")

@@ -12,6 +12,7 @@ import tiny
 from steer.hooks import (
     DataError,
     Model,
+    RunError,
     Site,
     SiteError,
     add,
@@ -21,6 +22,7 @@ from steer.hooks import (
     heads,
     masked,
     mlp_out,
+    moments,
     prompts,
     record,
     resid_post,
@@ -247,3 +249,15 @@ def test_a_bar_is_shown_if_asked_for(model: Model, capsys: pytest.CaptureFixture
     assert out == ""
     assert "reading activations" in err
     assert "3/3" in err
+
+
+@pytest.mark.parametrize("read", [record, moments])
+def test_plans_for_rows_are_refused_as_rows_are_sorted(model: Model, read: Any) -> None:
+    plan = add(resid_post(1), tiny.vector())
+    rows = [[5, 6], [7, 8, 9, 10]]
+    message = "the model is steered by plans for 2 rows, but the rows are put in another order here"
+    for plans in ([plan, None], plan * torch.tensor([1.0, 0.0])):
+        with pytest.raises(RunError, match=message), attach(model, plans):
+            read(model, rows, resid_post(2))
+    with attach(model, [plan]):
+        read(model, rows, resid_post(2))
