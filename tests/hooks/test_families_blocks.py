@@ -167,7 +167,7 @@ WIDE: dict[str, Callable[[], PreTrainedModel]] = {
 def test_heads_may_be_wider_than_the_stream(family: str) -> None:
     model = Model(WIDE[family]().eval())
     assert model.width(heads(1)) == 64 != model.d_model
-    vector = torch.ones(4, 16)
+    vector = torch.ones(4 * 16)
     with attach(model, add(heads(1), vector)):
         got = capture(model, parts.batch(family, ROWS), [heads(0), heads(1)])
     plain = capture(model, parts.batch(family, ROWS), [heads(1)])
