@@ -139,6 +139,7 @@ class Pass:
 
     def end(self, output: Any) -> None:
         """End a pass, which may have made the cache of its text."""
+        self._place = None  # it holds the pass's arguments, the cache among them
         cache = getattr(output, "cache", None)
         cache = getattr(output, "past_key_values", None) if cache is None else cache
         self._texts.remember(cache, self._text)
