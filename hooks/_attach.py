@@ -11,6 +11,7 @@ from ._edit_experts import ScaleExperts
 from ._errors import PlanError
 from ._model import Model, as_model
 from ._plan import Plan
+from ._program import spread
 from ._sites import Site
 from ._torch_hooks import hooked
 
@@ -45,7 +46,7 @@ def attach(model: Any, plan: Plan | Sequence[Plan | None] | None) -> Iterator[Mo
     plans = list(plan) if isinstance(plan, Sequence) else [plan]
     if not plans:
         raise PlanError("attach: expected a plan for each row, got an empty list")
-    plans = [None if entry is None else _fitted(wrapped, entry) for entry in plans]
+    plans = spread([None if entry is None else _fitted(wrapped, entry) for entry in plans])
     if not any(plans):
         yield wrapped
         return

@@ -7,7 +7,6 @@ from weakref import WeakKeyDictionary
 from transformers import PreTrainedModel
 
 from ._plan import Plan
-from ._program import spread
 
 _NOW: WeakKeyDictionary[PreTrainedModel, list[Sequence[Plan | None]]] = WeakKeyDictionary()
 
@@ -25,7 +24,7 @@ def noted(hf: PreTrainedModel, plans: Sequence[Plan | None]) -> Iterator[None]:
 
 def rows_of(hf: PreTrainedModel) -> int:
     """How many rows the plans that steer a model are given for; 1 if they are for any."""
-    return max((len(spread(plans)) for plans in _NOW.get(hf, [])), default=1)
+    return max((len(plans) for plans in _NOW.get(hf, [])), default=1)
 
 
 def attached(hf: PreTrainedModel) -> Iterator[str]:

@@ -42,16 +42,15 @@ _FOUND: WeakKeyDictionary[PreTrainedModel, Findings] = WeakKeyDictionary()
 
 
 def probed(hf: PreTrainedModel, anatomy: Anatomy) -> Findings:
-    """What a pass of two tokens shows; made once for each model object and set of `places`.
+    """What a pass of two tokens shows; made once a model, and anew for modules named by hand.
 
     Raises:
         ModelError: if the layers found do not run, or give something else than hidden states.
     """
-    if anatomy.places or hf not in _FOUND:
-        found = _probe(hf, anatomy)
-        if anatomy.places:
-            return found
-        _FOUND[hf] = found
+    if anatomy.places:
+        return _probe(hf, anatomy)
+    if hf not in _FOUND:
+        _FOUND[hf] = _probe(hf, anatomy)
     return _FOUND[hf]
 
 

@@ -19,7 +19,7 @@ from ._generate import generate_tells_prompts
 from ._model import Model
 from ._pass import Pass
 from ._plan import Plan
-from ._program import Step, program, spread
+from ._program import Step, program
 from ._routing import Routing
 from ._sites import Site
 from ._watching import watching
@@ -30,7 +30,7 @@ Editor = Callable[[Tensor], Tensor]
 @contextmanager
 def hooked(model: Model, plans: Sequence[Plan | None]) -> Iterator[None]:
     """Hold the hooks of plans on a model: one plan for each row, or one for all."""
-    state = Pass(len(spread(plans)))
+    state = Pass(len(plans))
     editors = {
         site: _Editor(site, state, steps, model.width(site))
         for site, steps in program(plans).items()

@@ -17,25 +17,26 @@ import tiny
 from steer.hooks import (
     Model,
     ModelError,
-    Plan,
     Site,
-    ablate,
-    add,
     any_of,
     attach,
-    attn_out,
     capture,
-    embed,
-    final,
     first,
-    heads,
-    mlp_out,
     prompts,
     record,
     resid_post,
-    resid_pre,
-    router,
-    scale_experts,
+)
+from wrapped import (
+    BACKEND_FAMILIES,
+    IDS,
+    MASK,
+    REAL,
+    SITES,
+    SPANS,
+    TEXTS,
+    everywhere,
+    plan_at,
+    sites_of,
 )
 
 if find_spec("transformer_lens") is None:
@@ -44,18 +45,11 @@ if find_spec("transformer_lens") is None:
 # TransformerLens 4.3 calls transformers by the cache's old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
 
-FAMILIES = ("gpt2", "llama", "gemma3", "qwen3", "qwen3_moe")
 NOT_EXACT = {"gpt2"}  # TransformerLens splits its one projection of queries, keys and values
-SPANS = ("all", "prompt", "generated", "last")
-SITES = (embed, resid_pre(1), heads(1), attn_out(1), mlp_out(1), resid_post(1), final)
-IDS = torch.tensor([[0, 0, 5, 6, 7], [8, 9, 10, 11, 12]])
-MASK = (IDS != 0).long()
 PLACES = (MASK.cumsum(1) - 1).clamp_min(0)  # GPT-2 does not make them from the mask
-REAL = MASK.bool()
 PLAIN: dict[str, Any] = {"max_new_tokens": 5, "do_sample": False}
 GREEDY: dict[str, Any] = PLAIN | {"stop_at_eos": False, "verbose": False}
-TEXTS = ["the sky is", "What is the big old sea ?"]
-every_family = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", BACKEND_FAMILIES)
 every_span = pytest.mark.parametrize("span", SPANS)
 
 
@@ -89,22 +83,6 @@ def _no_gradients() -> Iterator[None]:
         yield
 
 
-def _sites(family: str) -> tuple[Site, ...]:
-    return (*SITES, router(1)) if family == "qwen3_moe" else SITES
-
-
-def _plan(site: Site, span: Any = "all") -> Plan:
-    if site.kind == "router":
-        return scale_experts(site, {0: 0.0, 1: 3.0, 2: 0.5}, span=span)
-    v, w = tiny.vector(3), tiny.vector(8)
-    return add(site, v, strength=4.0, span=span, keep_norm=True) + ablate(site, w, span=span)
-
-
-def _everywhere(family: str, span: Any) -> Plan:
-    plans = [_plan(site, span) for site in _sites(family)]
-    return sum(plans[1:], start=plans[0])
-
-
 def _logits(model: Any, ids: Tensor = IDS, mask: Tensor = MASK) -> Tensor:
     """`[tokens, vocab]` of the tokens that are not padding."""
     if isinstance(model, PreTrainedModel):
@@ -129,10 +107,10 @@ def _generated(model: Any, **options: Any) -> list[list[int]]:
 def test_logits_are_those_of_the_plain_model(family: str, span: str) -> None:
     bridge, plain = _pair(family)
     clean = _logits(plain)
-    for site in _sites(family):
-        with attach(plain, _plan(site, span)):
+    for site in sites_of(family):
+        with attach(plain, plan_at(site, span)):
             expected = _logits(plain)
-        with attach(bridge, _plan(site, span)):
+        with attach(bridge, plan_at(site, span)):
             got = _logits(bridge)
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
         assert family in NOT_EXACT or torch.equal(got, expected), site
@@ -143,7 +121,7 @@ def test_logits_are_those_of_the_plain_model(family: str, span: str) -> None:
 @every_family
 def test_generations_are_those_of_the_plain_model(family: str, span: str) -> None:
     bridge, plain = _pair(family)
-    for plan in (_plan(resid_post(1), span), _everywhere(family, span)):
+    for plan in (plan_at(resid_post(1), span), everywhere(family, span)):
         with attach(plain, plan):
             expected = _generated(plain)
         with attach(bridge, plan):
@@ -156,19 +134,19 @@ def test_generations_are_those_of_the_plain_model(family: str, span: str) -> Non
 @every_family
 def test_every_site_steers_what_is_generated(family: str) -> None:
     bridge, plain = _pair(family)
-    for site in _sites(family):
-        with attach(plain, _plan(site, "generated")):
+    for site in sites_of(family):
+        with attach(plain, plan_at(site, "generated")):
             expected = _generated(plain)
-        with attach(bridge, _plan(site, "generated")):
+        with attach(bridge, plan_at(site, "generated")):
             assert _generated(bridge) == expected, site
 
 
 @pytest.mark.parametrize("span", [first(2), any_of([5, 11, 20, 30, 40]), ~any_of(6)], ids=str)
 def test_spans_that_look_further_agree_too(span: Any) -> None:
     bridge, plain = _pair("llama")
-    with attach(plain, _plan(resid_post(1), span)):
+    with attach(plain, plan_at(resid_post(1), span)):
         expected = _generated(plain)
-    with attach(bridge, _plan(resid_post(1), span)):
+    with attach(bridge, plan_at(resid_post(1), span)):
         assert _generated(bridge) == expected
         assert _generated(bridge, use_past_kv_cache=False) == expected
 
@@ -177,7 +155,7 @@ def test_the_generations_tell_the_spans_apart() -> None:
     _, plain = _pair("llama")
     seen = [str(_generated(plain))]
     for span in SPANS:
-        with attach(plain, _plan(resid_post(1), span)):
+        with attach(plain, plan_at(resid_post(1), span)):
             seen.append(str(_generated(plain)))
     assert len(set(seen)) == 5
 
@@ -185,10 +163,10 @@ def test_the_generations_tell_the_spans_apart() -> None:
 @every_span
 def test_a_stream_is_what_generate_gives(span: str) -> None:
     bridge, plain = _pair("llama")
-    with attach(plain, _plan(resid_post(1), span)):
+    with attach(plain, plan_at(resid_post(1), span)):
         expected = _generated(plain)
     for cached in (True, False):
-        with attach(bridge, _plan(resid_post(1), span)):
+        with attach(bridge, plan_at(resid_post(1), span)):
             chunks = list(
                 bridge.generate_stream(
                     IDS, attention_mask=MASK, use_past_kv_cache=cached, max_tokens_per_yield=2,
@@ -201,7 +179,7 @@ def test_a_stream_is_what_generate_gives(span: str) -> None:
 
 def test_a_pass_between_the_chunks_of_a_stream_is_one_of_its_own() -> None:
     bridge, _ = _pair("llama")
-    plan = _plan(resid_post(1), "generated")
+    plan = plan_at(resid_post(1), "generated")
     alone = torch.tensor([[5, 6, 7, 8, 9, 10, 11]])  # longer than the prompts of the stream
     clean = bridge(alone)
     with attach(bridge, plan):
@@ -212,7 +190,7 @@ def test_a_pass_between_the_chunks_of_a_stream_is_one_of_its_own() -> None:
 
 def test_a_stream_that_is_left_early_leaves_nothing() -> None:
     bridge, plain = _pair("llama")
-    plan = _plan(resid_post(1), "generated")
+    plan = plan_at(resid_post(1), "generated")
     with attach(bridge, plan):
         stream = bridge.generate_stream(IDS, attention_mask=MASK, max_tokens_per_yield=1, **GREEDY)
         next(stream)
@@ -228,7 +206,7 @@ def test_a_stream_that_is_left_early_leaves_nothing() -> None:
 def test_texts_are_steered_together_as_one_by_one(family: str, span: str) -> None:
     bridge, _ = _pair(family)
     options = GREEDY | {"return_type": "tokens"}
-    with attach(bridge, _plan(resid_post(1), span)):
+    with attach(bridge, plan_at(resid_post(1), span)):
         together = bridge.generate(TEXTS, **options)[:, -5:]
         uncached = bridge.generate(TEXTS, use_past_kv_cache=False, **options)[:, -5:]
         alone = torch.cat([bridge.generate(text, **options)[:, -5:] for text in TEXTS])
@@ -237,9 +215,9 @@ def test_texts_are_steered_together_as_one_by_one(family: str, span: str) -> Non
 
 def test_a_side_of_padding_is_read_like_a_mask() -> None:
     bridge, plain = _pair("llama")
-    with attach(plain, _plan(resid_post(1), "last")):
+    with attach(plain, plan_at(resid_post(1), "last")):
         expected = _generated(plain)
-    with attach(bridge, _plan(resid_post(1), "last")):
+    with attach(bridge, plan_at(resid_post(1), "last")):
         out = bridge.generate(IDS, padding_side="left", prepend_bos=False, **GREEDY)
     assert out[:, IDS.shape[1] :].tolist() == expected
 
@@ -249,7 +227,7 @@ def test_texts_padded_on_the_left_need_nothing_and_on_the_right_prompts(side: st
     # On the right TransformerLens gives no mask, so that padding passes for tokens.
     bridge, _ = _fresh("llama")
     bridge.tokenizer.padding_side = side
-    with attach(bridge, _plan(resid_post(1), "last")):
+    with attach(bridge, plan_at(resid_post(1), "last")):
         alone = [bridge(text)[0, -1] for text in TEXTS]
         lengths = [bridge.to_tokens(text).shape[1] for text in TEXTS]
         untold = bridge(TEXTS)
@@ -265,7 +243,7 @@ def test_texts_padded_on_the_left_need_nothing_and_on_the_right_prompts(side: st
 def test_each_row_has_its_own_plan() -> None:
     for family in ("gpt2", "qwen3_moe"):
         bridge, plain = _pair(family)
-        plans = [_everywhere(family, "generated"), None]
+        plans = [everywhere(family, "generated"), None]
         with attach(plain, plans), prompts([2, 3]):
             expected, tokens = _logits(plain), _generated(plain)
         with attach(bridge, plans), prompts([2, 3]):
@@ -291,9 +269,9 @@ def test_caches_and_hooks_of_transformer_lens_see_the_edited_states(family: str)
     inputs = {"input_ids": IDS, "attention_mask": MASK, "position_ids": PLACES}
     for site in SITES:
         seen: list[Tensor] = []
-        with attach(plain, _plan(site)) as model:
+        with attach(plain, plan_at(site)) as model:
             expected = capture(model, inputs, [site])[site]
-        with attach(bridge, _plan(site)) as model:
+        with attach(bridge, plan_at(site)) as model:
             _, cached = bridge.run_with_cache(IDS, attention_mask=MASK)
             hook = (POINTS[site.kind], lambda states, hook, seen=seen: seen.append(states.clone()))
             bridge.run_with_hooks(IDS, attention_mask=MASK, fwd_hooks=[hook])
@@ -307,9 +285,9 @@ def test_caches_and_hooks_of_transformer_lens_see_the_edited_states(family: str)
 def test_hidden_states_are_the_edited_ones() -> None:
     bridge, plain = _fresh("llama")
     options: dict[str, Any] = {"attention_mask": MASK, "output_hidden_states": True}
-    with attach(plain, _plan(resid_post(1))):
+    with attach(plain, plan_at(resid_post(1))):
         expected = plain(IDS, **options).hidden_states
-    with attach(bridge, _plan(resid_post(1))):
+    with attach(bridge, plan_at(resid_post(1))):
         got = bridge.original_model(IDS, **options).hidden_states
     for ours, theirs in zip(got, expected, strict=True):
         assert torch.equal(ours[REAL], theirs[REAL])
@@ -317,7 +295,7 @@ def test_hidden_states_are_the_edited_ones() -> None:
 
 def test_blocks_nest() -> None:
     bridge, _ = _pair("llama")
-    outer, inner = _plan(resid_post(1), "generated"), _plan(resid_post(2), "last")
+    outer, inner = plan_at(resid_post(1), "generated"), plan_at(resid_post(2), "last")
     with attach(bridge, outer + inner):
         expected = _logits(bridge), _generated(bridge)
     with attach(bridge, outer), attach(bridge, inner):
@@ -334,7 +312,7 @@ def test_a_block_leaves_nothing(family: str, error: Exception | None) -> None:
     _generated(bridge)  # after which the bridge holds more of its own
     held, hooks = dict(bridge.__dict__), tiny.hook_count(bridge)
     inside = dict(bridge.original_model.__dict__)
-    with suppress(KeyError), attach(bridge, _everywhere(family, "all")):
+    with suppress(KeyError), attach(bridge, everywhere(family, "all")):
         assert not torch.allclose(_logits(bridge), clean, atol=0.1)
         _generated(bridge)
         if error is not None:
@@ -350,7 +328,7 @@ def test_folded_weights_are_refused() -> None:
     bridge.enable_compatibility_mode(disable_warnings=True)
     held, hooks = dict(bridge.__dict__), tiny.hook_count(bridge)
     message = "^attach: the weights of this TransformerBridge are folded and centred"
-    with pytest.raises(ModelError, match=message), attach(bridge, _plan(resid_post(1))):
+    with pytest.raises(ModelError, match=message), attach(bridge, plan_at(resid_post(1))):
         raise AssertionError("entered")
     assert tiny.hook_count(bridge) == hooks
     assert bridge.__dict__ == held
@@ -360,15 +338,15 @@ def test_compatibility_without_processing_is_steered() -> None:
     bridge, plain = _fresh("llama")
     bridge.enable_compatibility_mode(disable_warnings=True, no_processing=True)
     for site in SITES:
-        with attach(plain, _plan(site)):
+        with attach(plain, plan_at(site)):
             expected = _logits(plain)
-        with attach(bridge, _plan(site)):
+        with attach(bridge, plan_at(site)):
             torch.testing.assert_close(_logits(bridge), expected, rtol=0, atol=1e-4)
 
 
 def test_a_model_around_a_bridge_is_steered_like_the_bridge() -> None:
     bridge, plain = _pair("llama")
-    plan = _plan(resid_post(1), "generated")
+    plan = plan_at(resid_post(1), "generated")
     with attach(plain, plan):
         expected = _generated(plain)
     with attach(Model(bridge), plan):
@@ -378,9 +356,9 @@ def test_a_model_around_a_bridge_is_steered_like_the_bridge() -> None:
 
 def test_the_model_inside_is_steered_by_itself() -> None:
     bridge, plain = _pair("qwen3_moe")
-    with attach(plain, _everywhere("qwen3_moe", "last")):
+    with attach(plain, everywhere("qwen3_moe", "last")):
         expected = _logits(plain), _generated(plain)
-    with attach(bridge.original_model, _everywhere("qwen3_moe", "last")):
+    with attach(bridge.original_model, everywhere("qwen3_moe", "last")):
         assert torch.equal(_logits(bridge), expected[0])
         assert _generated(bridge.original_model, use_cache=False) == expected[1]
 
@@ -388,9 +366,9 @@ def test_the_model_inside_is_steered_by_itself() -> None:
 @every_family
 def test_what_is_recorded_is_the_plain_models(family: str) -> None:
     bridge, plain = _fresh(family)
-    sites = [Site(s.kind, None if s.layer is None else 2) for s in _sites(family)]
+    sites = [Site(s.kind, None if s.layer is None else 2) for s in sites_of(family)]
     model = Model(plain, tiny.tokenizer())
-    for plan in (None, _everywhere(family, "last")):
+    for plan in (None, everywhere(family, "last")):
         with attach(model, plan):
             expected = record(model, TEXTS, sites, span="all", pool="mean")
         with attach(bridge, plan):

@@ -19,35 +19,23 @@ import families
 import tiny
 from steer.hooks import (
     Model,
-    Plan,
-    Site,
-    ablate,
     add,
     attach,
-    attn_out,
     capture,
-    embed,
-    final,
-    heads,
-    mlp_out,
     record,
     resid_post,
     resid_pre,
-    router,
-    scale_experts,
 )
+from wrapped import BACKEND_FAMILIES, SPANS, everywhere, plan_at, sites_of
 
 if find_spec("nnsight") is None:
     pytest.skip("nnsight is not installed", allow_module_level=True)
 
-FAMILIES = ("gpt2", "llama", "gemma3", "qwen3", "qwen3_moe")
-SPANS = ("all", "prompt", "generated", "last")
-SITES = (embed, resid_pre(1), heads(1), attn_out(1), mlp_out(1), resid_post(1), final)
 TEXT = "Who is the big dog in Paris ?"
 TEXTS = ["the sky is blue", TEXT]
 GREEDY: dict[str, Any] = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
 V = 2 * tiny.vector(9)
-every_family = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", BACKEND_FAMILIES)
 every_span = pytest.mark.parametrize("span", SPANS)
 
 
@@ -114,22 +102,6 @@ def _pair(family: str) -> tuple[Any, PreTrainedModel]:
     return TransformersModel(copy.deepcopy(plain), tokenizer=_tokenizer()), plain
 
 
-def _sites(family: str) -> tuple[Site, ...]:
-    return (*SITES, router(1)) if family == "qwen3_moe" else SITES
-
-
-def _plan(site: Site, span: str = "all") -> Plan:
-    if site.kind == "router":
-        return scale_experts(site, {0: 0.0, 1: 3.0, 2: 0.5}, span=span)
-    v, w = tiny.vector(3), tiny.vector(8)
-    return add(site, v, strength=4.0, span=span, keep_norm=True) + ablate(site, w, span=span)
-
-
-def _everywhere(family: str, span: str) -> Plan:
-    plans = [_plan(site, span) for site in _sites(family)]
-    return sum(plans[1:], start=plans[0])
-
-
 def _logits(plain: PreTrainedModel, plan: Any, text: str = TEXT) -> Tensor:
     with attach(plain, plan):
         out: Tensor = plain(**_tokenizer()(text, return_tensors="pt")).logits
@@ -154,8 +126,8 @@ def _layers(lm: Any) -> Any:
 def test_a_trace_gives_the_logits_of_the_plain_model(nnsight: Any, family: str, span: str) -> None:
     lm, plain = _pair(family)
     clean = _logits(plain, None)
-    for site in _sites(family):
-        plan = _plan(site, span)
+    for site in sites_of(family):
+        plan = plan_at(site, span)
         with attach(lm, plan), lm.trace(TEXT):
             head = lm.lm_head.output.save()
             logits = lm.output.logits.save()
@@ -169,7 +141,7 @@ def test_a_trace_gives_the_logits_of_the_plain_model(nnsight: Any, family: str, 
 @every_family
 def test_generations_are_those_of_the_plain_model(nnsight: Any, family: str, span: str) -> None:
     lm, plain = _pair(family)
-    plan = _everywhere(family, span)
+    plan = everywhere(family, span)
     expected = _generated(plain, plan)
     with attach(lm, plan):
         called = lm.generate(TEXTS, **GREEDY)
@@ -185,7 +157,7 @@ def test_a_language_model_is_steered_too(nnsight: Any, span: str) -> None:
     plain = families.network("gpt2")
     with pytest.warns(nnsight.NNsightDeprecationWarning, match="LanguageModel is deprecated"):
         lm = nnsight.LanguageModel(copy.deepcopy(plain), tokenizer=_tokenizer())
-    plan = _everywhere("gpt2", span)
+    plan = everywhere("gpt2", span)
     with attach(lm, plan) as model:
         with lm.trace(TEXT):
             logits = lm.output.logits.save()
@@ -195,9 +167,9 @@ def test_a_language_model_is_steered_too(nnsight: Any, span: str) -> None:
 
 
 def test_the_model_inside_is_steered_out_of_a_trace(nnsight: Any) -> None:
-    for family in FAMILIES:
+    for family in BACKEND_FAMILIES:
         lm, plain = _pair(family)
-        plan = _everywhere(family, "last")
+        plan = everywhere(family, "last")
         model = Model(lm)
         with attach(model, plan):
             got = model.hf(**_tokenizer()(TEXT, return_tensors="pt")).logits
@@ -208,7 +180,7 @@ def test_the_model_inside_is_steered_out_of_a_trace(nnsight: Any) -> None:
 def test_invokes_of_unequal_lengths_are_steered_as_alone(nnsight: Any, span: str) -> None:
     for family in ("gpt2", "llama"):
         lm, plain = _pair(family)
-        plan = _plan(resid_post(1), span)
+        plan = plan_at(resid_post(1), span)
         with attach(lm, plan), lm.trace() as tracer:
             with tracer.invoke(TEXTS[0]):
                 short = lm.lm_head.output[0, -1].save()
@@ -222,7 +194,7 @@ def test_invokes_of_unequal_lengths_are_steered_as_alone(nnsight: Any, span: str
 def test_each_row_has_its_own_plan(nnsight: Any) -> None:
     for family in ("gpt2", "qwen3_moe"):
         lm, plain = _pair(family)
-        plans = [_everywhere(family, "generated"), None]
+        plans = [everywhere(family, "generated"), None]
         with attach(lm, plans):
             got = lm.generate(TEXTS, **GREEDY).tolist()
         assert got == _generated(plain, plans)
@@ -234,7 +206,7 @@ def test_each_row_has_its_own_plan(nnsight: Any) -> None:
 @every_family
 def test_a_trace_edits_a_layers_output_before_the_plan_does(nnsight: Any, family: str) -> None:
     lm, plain = _pair(family)
-    plan = _plan(resid_post(1))
+    plan = plan_at(resid_post(1))
     layers = _layers(lm)
     with attach(lm, plan):
         with lm.trace(TEXT):
@@ -264,12 +236,12 @@ def test_a_trace_reads_outputs_unedited_and_what_follows_edited(nnsight: Any, fa
     clean = capture(model, inputs, [resid_post(1)])[resid_post(1)]
     edited = {}
     for site in sites:
-        with attach(model, _plan(site)):
+        with attach(model, plan_at(site)):
             edited[site] = capture(model, inputs, [site])[site]
-    with attach(lm, _plan(resid_post(1))), lm.trace(TEXT):
+    with attach(lm, plan_at(resid_post(1))), lm.trace(TEXT):
         own = layers[1].output.save()
         following = layers[2].input.save()
-    with attach(lm, _plan(resid_pre(1))), lm.trace(TEXT):
+    with attach(lm, plan_at(resid_pre(1))), lm.trace(TEXT):
         entering = layers[1].input.save()
     assert torch.equal(own, clean)
     assert torch.equal(following, edited[resid_post(1)])
@@ -280,12 +252,12 @@ def test_a_trace_reads_outputs_unedited_and_what_follows_edited(nnsight: Any, fa
 def test_what_is_recorded_is_the_plain_models(nnsight: Any, family: str) -> None:
     lm, plain = _pair(family)
     model = Model(plain, tiny.tokenizer())
-    for plan in (None, _everywhere(family, "last")):
+    for plan in (None, everywhere(family, "last")):
         with attach(model, plan):
-            expected = record(model, TEXTS, _sites(family), pool="mean")
+            expected = record(model, TEXTS, sites_of(family), pool="mean")
         with attach(lm, plan):
-            got = record(lm, TEXTS, _sites(family), pool="mean")
-        for site in _sites(family):
+            got = record(lm, TEXTS, sites_of(family), pool="mean")
+        for site in sites_of(family):
             assert torch.equal(got[site], expected[site]), site
 
 
@@ -308,11 +280,11 @@ def test_a_gradient_reaches_a_vector_through_a_trace(nnsight: Any) -> None:
 
 
 def test_a_block_leaves_nothing(nnsight: Any) -> None:
-    for family in FAMILIES:
+    for family in BACKEND_FAMILIES:
         lm, plain = _pair(family)
         hf = Model(lm).hf
         held, hooks = dict(hf.__dict__), tiny.hook_count(hf)
-        with pytest.raises(Exception, match="stop"), attach(lm, _everywhere(family, "all")):
+        with pytest.raises(Exception, match="stop"), attach(lm, everywhere(family, "all")):
             lm.generate(TEXTS, **GREEDY)
             with lm.trace(TEXT):
                 _layers(lm)[1].output.save()
