@@ -1,0 +1,20 @@
+"""Intervals and tests for paired results: every item is measured under each arm."""
+
+from ._column import Column, mean_of
+from ._difference import Difference, difference
+from ._estimate import Estimate, estimate, wilson
+from ._p_values import holm, mcnemar
+from ._power import minimum_detectable_effect
+
+__all__ = [
+    "Column",
+    "Difference",
+    "Estimate",
+    "difference",
+    "estimate",
+    "holm",
+    "mcnemar",
+    "mean_of",
+    "minimum_detectable_effect",
+    "wilson",
+]
