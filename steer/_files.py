@@ -1,4 +1,4 @@
-"""Reads tables (JSONL or CSV) and writes files whole or not at all."""
+"""Reads tables (JSONL, JSON, CSV or plain text) and writes files whole or not at all."""
 
 import csv
 import hashlib
@@ -13,21 +13,44 @@ Row = dict[str, Any]
 
 
 def read_rows(path: str | Path) -> list[Row]:
-    """The rows of a JSONL or CSV file.
+    """The rows of a file, read as `rows_of` says.
 
     Raises:
         DataError: missing, empty or malformed file; the message names the line.
+    """
+    return rows_of(path, read_bytes(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file that the user named.
+
+    Raises:
+        DataError: if there is none, or it cannot be read.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no file {path}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    rows = _csv(path, text) if path.suffix.lower() == ".csv" else _jsonl(path, text)
+
+
+def rows_of(path: str | Path, data: bytes) -> list[Row]:
+    """The rows in the bytes of a file, by what its name ends with.
+
+    `.csv` is a table with a header, `.txt` one row `{"text": …}`, `.json` a list of objects, and
+    everything else JSONL, which a `.json` file that begins with no `[` may be too.
+
+    Raises:
+        DataError: empty or malformed file; the message names the line.
+    """
+    path = Path(path)
+    try:
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    rows = _READERS.get(path.suffix.lower(), _jsonl)(path, text)
     if not rows:
         raise DataError(f"{path}: no rows in it")
     return rows
@@ -63,6 +86,26 @@ def _csv(path: Path, text: str) -> list[Row]:
         line = reader.reader.line_num  # its own is behind while a row fails
         raise DataError(f"{path}, line {line}: not CSV ({error})") from error
     return rows
+
+
+def _json(path: Path, text: str) -> list[Row]:
+    if not text.lstrip().startswith("["):
+        return _jsonl(path, text)
+    try:
+        rows: list[Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, item {number}: expected an object, got {type(row).__name__}")
+    return rows
+
+
+def _txt(_: Path, text: str) -> list[Row]:
+    return [{"text": text}] if text.strip() else []
+
+
+_READERS = {".csv": _csv, ".json": _json, ".txt": _txt}
 
 
 def sha256(path: str | Path) -> str:

