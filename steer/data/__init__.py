@@ -7,5 +7,5 @@ __all__ = ["path_of"]
 
 
 def path_of(name: str) -> Path:
-    """The file of a built-in set, `misconceptions` or `requests`."""
+    """The file of a built-in set, `misconceptions`, `neutral` or `requests`."""
     return Path(str(files(__name__) / f"{name}.jsonl"))
