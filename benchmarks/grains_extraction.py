@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 import steer
-from steer._eval._questions import pairs_of
-from steer._eval._tasks import PROMPTS, TASKS
+from steer._eval._items import data_of
+from steer._tasks import TASKS, TEMPLATES, pairs_of
 from steer.attribution import Pair, answer_ids
 from steer.hooks import Model
 
@@ -75,9 +75,9 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=10)
     given = parser.parse_args()
     model = steer.load(given.model, device="cpu", dtype="float32")
-    questions, _ = TASKS["misconceptions"].questions()
+    questions = data_of(TASKS["misconceptions"]).items
     # One pair a question, so that no sequence stands twice and nothing is saved by that.
-    pairs = [pairs_of([q], PROMPTS["qa"], seed=0)[0] for q in questions[: given.pairs]]
+    pairs = [pairs_of([q], TEMPLATES["qa"], seed=0)[0] for q in questions[: given.pairs]]
     steer.grains(model, pairs[:2], given.layer, steps=2)  # the first call sets up kernels
 
     started = time.perf_counter()

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 import steer
-from steer._eval._tasks import PROMPTS, TASKS
+from steer._eval._items import data_of
+from steer._tasks import TASKS, TEMPLATES
 from steer.hooks import Model
 from steer.hooks._batching import by_tokens
 
@@ -55,8 +56,8 @@ WAYS: dict[str, Callable[[Model, list[list[int]], int, int], Tensor]] = {
 def measure(way: str, given: argparse.Namespace) -> None:
     """Run one way in this process; its figures go to stdout and its states to a file."""
     model = steer.load(given.model, device="cpu", dtype="float32")
-    questions, _ = TASKS["misconceptions"].questions(limit=given.prompts)
-    rows = [model.token_ids(PROMPTS["qa"].format(question=q.text)) for q in questions]
+    questions = data_of(TASKS["misconceptions"], limit=given.prompts).items
+    rows = [model.token_ids(TEMPLATES["qa"].format(question=q.text)) for q in questions]
     for warm_up in (plain, WAYS[way]):  # touches all weights; sets up kernels
         warm_up(model, rows[:1], given.layer, given.batch_tokens)
     loaded = _peak_mib()

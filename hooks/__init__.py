@@ -2,6 +2,7 @@
 
 from ._anatomy import Anatomy, Places
 from ._attach import attach
+from ._attached import spans_now
 from ._batching import by_tokens
 from ._capture import capture
 from ._edit import Edit
@@ -114,6 +115,7 @@ __all__ = [
     "router",
     "scale_experts",
     "sites",
+    "spans_now",
     "track",
     "write_whole",
 ]

@@ -164,7 +164,8 @@ class Pass:
         if prompts is not None:
             mask = prompts.flat(mask, shape[0], past + shape[1])
             lengths = prompts.lengths
-            return Tokens.of_pass(shape, inputs.device, past, mask, lengths, text.ids)
+            tokens = Tokens.of_pass(shape, inputs.device, past, mask, lengths, text.ids)
+            return tokens if prompts.places is None else _moved(tokens, prompts.places)
         tokens = Tokens.of_pass(shape, inputs.device, past, mask, None, text.ids)
         if not past or text.prompt is None:
             text.prompt = tokens.prompt_length
@@ -188,6 +189,16 @@ class Pass:
                 "and its tokens are no longer known; call backward after each pass, or "
                 "turn gradient checkpointing off"
             )
+
+
+def _moved(tokens: Tokens, places: Tensor) -> Tokens:
+    """The tokens at places that are told, not those in the row."""
+    if places.shape != tokens.real.shape:
+        raise DataError(
+            f"prompts: places for {tuple(places.shape)} tokens, but the pass has "
+            f"{tuple(tokens.real.shape)}; give one place a token, padding included"
+        )
+    return replace(tokens, position=places.to(tokens.real.device))
 
 
 def _settled_in_all(spans: Spans, known: Known) -> bool | None:

@@ -24,6 +24,8 @@ class Prompts:
         ids: the tokens of each row up to the end of the pass under way, as `generate` has them.
         embedded: how many tokens before those were given as embeddings.
         whole: whether `real` is known to be True everywhere.
+        places: where each token of the pass stands in its text, where that is not its place in the
+            row.
         total: how many tokens the pass under way ends at; None if only the cache knows.
         owner: the model that they belong to; None if they belong to any.
         announced: whether the next pass of the owner is one of those that they tell of.
@@ -34,6 +36,7 @@ class Prompts:
     ids: Int[Tensor, "batch seen"] | None = None
     embedded: int = 0
     whole: bool = False
+    places: Int[Tensor, "batch seq"] | None = None
     total: int | None = None
     owner: Any = None
     announced: bool = True
@@ -57,7 +60,11 @@ _told: ContextVar[Prompts | None] = ContextVar("steer_prompts", default=None)
 
 
 @contextmanager
-def prompts(lengths: Sequence[int] | Int[Tensor, " prompts"]) -> Iterator[None]:
+def prompts(
+    lengths: Sequence[int] | Int[Tensor, " prompts"],
+    ids: Int[Tensor, "batch total"] | None = None,
+    places: Int[Tensor, "batch seq"] | None = None,
+) -> Iterator[None]:
     """Tell attached plans how long the prompts of the passes inside are.
 
     The spans `prompt`, `generated` and `last` need it where one pass holds prompt and answer
@@ -67,9 +74,14 @@ def prompts(lengths: Sequence[int] | Int[Tensor, " prompts"]) -> Iterator[None]:
     Args:
         lengths: real tokens (no padding) of each prompt; a batch may be a multiple of that many
             rows, the rows of a prompt next to each other.
+        ids: the tokens of each row from its first to the last of the one pass inside, padding
+            included; spans that look for a text need them where the cache was filled elsewhere.
+        places: where each token of the one pass inside stands in its text, from 0, where that is
+            not its place in the row: a row may hold a tree of continuations under a mask of four
+            dimensions.
 
     Raises:
-        DataError: if a length is negative or there are none.
+        DataError: if a length is negative or there are none, or `ids` or `places` is no table.
 
     Example:
         >>> with steer.attach(model, plan), steer.prompts([5, 9]):  # doctest: +SKIP
@@ -82,7 +94,10 @@ def prompts(lengths: Sequence[int] | Int[Tensor, " prompts"]) -> Iterator[None]:
     whole = not tensor.is_floating_point() and tensor.dtype != torch.bool
     if not whole or tensor.dim() != 1 or not tensor.numel() or (tensor < 0).any():
         raise DataError(f"prompts: expected one length >= 0 a prompt, got {lengths!r}")
-    with known(Prompts(tensor)):
+    for name, table in (("ids", ids), ("places", places)):
+        if table is not None and table.dim() != 2:
+            raise DataError(f"prompts: expected {name} of two axes, got {tuple(table.shape)}")
+    with known(Prompts(tensor, ids=ids, places=places)):
         yield
 
 

@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._eval import Evaluation, Tuning, evaluate
+    from ._eval import Evaluation, Tuning, evaluate, sweep
     from ._load import load
     from ._methods import METHODS, extract
     from ._zoo import ZOO, pull
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
-    "._eval": ("Evaluation", "Tuning", "evaluate"),
+    "._eval": ("Evaluation", "Tuning", "evaluate", "sweep"),
     "._load": ("load",),
     "._methods": ("METHODS", "extract"),
     "._zoo": ("ZOO", "pull"),
@@ -186,6 +186,7 @@ __all__ = [
     "router",
     "scale_experts",
     "sites",
+    "sweep",
 ]
 
 

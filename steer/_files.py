@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,24 @@ def read_bytes(path: str | Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def each_row(path: str | Path) -> Iterator[Row]:
+    """The same rows one after the other; of JSONL and CSV, one is in memory at a time.
+
+    Raises:
+        DataError: missing, empty or malformed file; the message names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from _rows_in(path, file)
+    except UnicodeDecodeError as error:
+        raise _no_text(path, read_bytes(path)) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def rows_of(path: str | Path, data: bytes) -> list[Row]:
     """The rows in the bytes of a file, by what its name ends with.
 
@@ -47,18 +66,31 @@ def rows_of(path: str | Path, data: bytes) -> list[Row]:
     """
     path = Path(path)
     try:
-        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
+        return list(_rows_in(path, io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig")))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    rows = _READERS.get(path.suffix.lower(), _jsonl)(path, text)
-    if not rows:
+        raise _no_text(path, data) from error
+
+
+def _rows_in(path: Path, file: io.TextIOWrapper) -> Iterator[Row]:
+    count = 0
+    for row in _READERS.get(path.suffix.lower(), _jsonl)(path, file):
+        count += 1
+        yield row
+    if not count:
         raise DataError(f"{path}: no rows in it")
-    return rows
 
 
-def _jsonl(path: Path, text: str) -> list[Row]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+def _no_text(path: Path, data: bytes) -> DataError:
+    """Says where; the error of a reader counts from the part that it had read."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})")
+    return DataError(f"{path}: not UTF-8 text")
+
+
+def _jsonl(path: Path, lines: Iterable[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -67,13 +99,11 @@ def _jsonl(path: Path, text: str) -> list[Row]:
             raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
-        rows.append(row)
-    return rows
+        yield row
 
 
-def _csv(path: Path, text: str) -> list[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    rows = []
+def _csv(path: Path, lines: Iterable[str]) -> Iterator[Row]:
+    reader = csv.DictReader(lines, strict=True)
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -81,16 +111,17 @@ def _csv(path: Path, text: str) -> list[Row]:
                     f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} "
                     "fields as in the header"
                 )
-            rows.append(dict(row))
+            yield dict(row)
     except csv.Error as error:
         line = reader.reader.line_num  # its own is behind while a row fails
         raise DataError(f"{path}, line {line}: not CSV ({error})") from error
-    return rows
 
 
-def _json(path: Path, text: str) -> list[Row]:
+def _json(path: Path, file: io.TextIOWrapper) -> Iterator[Row]:
+    text = file.read()
     if not text.lstrip().startswith("["):
-        return _jsonl(path, text)
+        yield from _jsonl(path, text.split("\n"))
+        return
     try:
         rows: list[Any] = json.loads(text)
     except json.JSONDecodeError as error:
@@ -98,14 +129,20 @@ def _json(path: Path, text: str) -> list[Row]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise DataError(f"{path}, item {number}: expected an object, got {type(row).__name__}")
-    return rows
+        yield row
 
 
-def _txt(_: Path, text: str) -> list[Row]:
-    return [{"text": text}] if text.strip() else []
+def _txt(_: Path, file: io.TextIOWrapper) -> Iterator[Row]:
+    text = file.read()
+    if text.strip():
+        yield {"text": text}
 
 
-_READERS = {".csv": _csv, ".json": _json, ".txt": _txt}
+_READERS: dict[str, Callable[[Path, io.TextIOWrapper], Iterator[Row]]] = {
+    ".csv": _csv,
+    ".json": _json,
+    ".txt": _txt,
+}
 
 
 def sha256(path: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""The folder where models are kept."""
+"""The folder where models and data are kept."""
 
 import os
 from pathlib import Path

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from steer.hooks import Model, Plan, attach
+from steer.hooks import Model, Plan
 
-from ._eval._evaluate import evaluate
+from ._eval import Tuning, evaluate
 from ._eval._report import write_report
-from ._eval._tasks import PROMPTS
-from ._eval._tune import Tuning
+from ._scoring import Asked, answers
+from ._tasks import TEMPLATES
 
 
 def _tuning(model: Model) -> Tuning:
@@ -52,27 +52,27 @@ def quickstart(
         method="grains",
         beside=["caa"],
         tuning=_tuning(model),
+        costs=["kl=neutral:24"],
         out=folder,
         seed=seed,
         progress=progress,
     )
     questions = [row["question"] for row in result.rows[:2]]
-    summary = result.summary | {"examples": answers(model, result.plans["steered"], questions)}
+    examples = side_by_side(model, result.plans["steered"], questions)
+    summary = result.summary | {"examples": examples}
     summary["seconds"] = round(time.monotonic() - started, 1)
     write_report(folder, summary, command)
     return summary
 
 
-def answers(
+def side_by_side(
     model: Model, plan: Plan, questions: list[str], max_new_tokens: int = 40
 ) -> list[dict[str, str]]:
     """Greedy answers of the model alone and steered, up to where it would ask itself the next."""
-    prompts = [PROMPTS["qa"].format(question=question) for question in questions]
-    base = model.generate_text(prompts, max_new_tokens)
-    with attach(model, plan):
-        steered = model.generate_text(prompts, max_new_tokens)
+    asked = [Asked(TEMPLATES["qa"].format(question=question)) for question in questions]
+    base, steered = answers(model, asked, [None, plan], max_new_tokens=max_new_tokens)
     return [
-        {"question": q, "base": _first(b), "steered": _first(s)}
+        {"question": q, "base": _first(b.text), "steered": _first(s.text)}
         for q, b, s in zip(questions, base, steered, strict=True)
     ]
 

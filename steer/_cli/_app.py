@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import _eval, _extract, _quickstart, _zoo
+from . import _eval, _extract, _quickstart, _report, _sweep, _zoo
 
 app = typer.Typer(
     name="steer",
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("quickstart")(_quickstart.quickstart)
 app.command("extract")(_extract.extract)
 app.command("eval")(_eval.evaluate)
+app.command("sweep")(_sweep.sweep)
+app.command("report")(_report.report)
 app.add_typer(_zoo.app, name="zoo")
 
 
@@ -48,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app([argument for argument in given if argument != "--debug"], prog_name="steer")
     except SystemExit as stop:
-        if stop.code == 130:
-            kept = given[:1] == ["quickstart"] or (given[:1] == ["eval"] and "--out" in given)
+        if stop.code == 130 and _first():
+            kept = given[:1] == ["quickstart"] or (
+                given[:1] in (["eval"], ["sweep"])
+                and any(word.split("=")[0] == "--out" for word in given)
+            )
             hint = "; the same command goes on from there" if kept else ""
             print(f"steer: interrupted{hint}", file=sys.stderr)
         raise
@@ -58,5 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         if debug or not isinstance(error, SteerError):
             raise
-        print(f"steer: {' '.join(str(error).split())}", file=sys.stderr)
+        # Of several processes the first speaks for all, unless only another failed.
+        notes = getattr(error, "__notes__", [])
+        if notes or _first():
+            text = "; ".join([str(error), *notes])
+            print(f"steer: {' '.join(text.split())}", file=sys.stderr)
         sys.exit(1)
+
+
+def _first() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"

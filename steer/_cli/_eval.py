@@ -1,7 +1,5 @@
 """`steer eval`: base and steered side by side on a task."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +7,27 @@ import typer
 
 from ._shared import (
     BatchTokens,
+    Costs,
+    Data,
     Device,
+    DeviceMap,
     Dtype,
+    Judges,
+    Limit,
+    MaxNewTokens,
     ModelName,
     Out,
+    Pairs,
+    Prompt,
     Quiet,
+    Sample,
     Seed,
+    System,
+    command,
+    costs_of,
     layers_of,
     load,
+    pairs_in,
     say,
     strengths_of,
 )
@@ -27,26 +38,37 @@ def evaluate(
     model: ModelName = "smollm2",
     plan: Annotated[Path | None, typer.Option(help="A plan of `steer extract`.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="caa, grains or repe: make and tune a plan on one half.")
+        str | None, typer.Option(help="caa, grains or repe: make and tune a plan on one part.")
     ] = None,
     beside: Annotated[
         list[str] | None, typer.Option(help="Another method to tune and report beside it.")
     ] = None,
+    pairs: Pairs = None,
+    folds: Annotated[
+        int, typer.Option(min=1, help="2 reports every item once, tuned on the other fold.")
+    ] = 1,
     layers: Annotated[str | None, typer.Option(help="Layers that tuning tries, as 14,18.")] = None,
     strengths: Annotated[
         str | None, typer.Option(help="Strengths that tuning tries, as 0.15,0.3.")
     ] = None,
-    sources: Annotated[int, typer.Option(min=1, help="Questions that give pairs, at most.")] = 150,
+    sources: Annotated[int, typer.Option(min=1, help="Items that give pairs, at most.")] = 150,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the integrated gradients.")] = 20,
-    data: Annotated[
-        Path | None, typer.Option(help="CSV or JSONL in the benchmark's columns.")
+    data: Data = None,
+    limit: Limit = None,
+    sample: Sample = None,
+    prompt: Prompt = None,
+    system: System = None,
+    max_new_tokens: MaxNewTokens = None,
+    judge: Judges = None,
+    controls: Annotated[bool, typer.Option(help="Report what should do nothing, too.")] = True,
+    randoms: Annotated[
+        int | None, typer.Option(min=0, help="Random vectors; default 5, or 2 for answers.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first questions.")] = None,
-    prompt: Annotated[str, typer.Option(help="qa or primer.")] = "qa",
-    controls: Annotated[bool, typer.Option(help="Report flipped and random vectors too.")] = True,
+    cost: Costs = None,
     out: Out = None,
     batch_tokens: BatchTokens = 1024,
     device: Device = "auto",
+    device_map: DeviceMap = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -57,44 +79,60 @@ def evaluate(
     """
     from steer import Plan, Tuning
     from steer import evaluate as run
+    from steer._eval._items import data_of
     from steer._eval._report import write_report
-    from steer._eval._tasks import TASKS, prompt_of, task_of
+    from steer._eval._share import device_of, leave
     from steer._methods import method_of
+    from steer._tasks import TASKS, task_of
+    from steer.hooks import DataError
 
-    from ._print import table
+    from ._print import show
 
     if task == "list":
         for item in TASKS.values():
-            print(f"{item.name:15} {item.about}; {item.licence}; {item.source}")
+            print(f"{item.name:22} {item.about}; {item.licence}; {item.source}")
         return
-    task_of(task).file(data)
-    prompt_of(prompt)
+    # What is wrong shows before a model is loaded.
+    data_of(task_of(task), data, limit, sample, seed)
     for name in [*([method] if method else []), *(beside or ())]:
         method_of(name)
-    wanted = layers_of(layers)
+    wanted, tried, learned = layers_of(layers), strengths_of(strengths), pairs_in(pairs)
+    if not method and (wanted or tried):
+        raise DataError("eval: --layers and --strengths are what --method tries; name a method")
     given = None if plan is None else Plan.load(plan)
     result = run(
-        load(model, device, dtype),
+        load(model, device if device_map else device_of(device), dtype, device_map),
         task,
         given,
         method=method,
         beside=beside or (),
+        pairs=learned,
         tuning=Tuning(
             layers=tuple(wanted) if wanted else None,
-            strengths=strengths_of(strengths) or Tuning.strengths,
+            strengths=tried or Tuning.strengths,
             sources=sources,
             options={"grains": {"steps": steps}},
         ),
+        folds=folds,
         data=data,
         limit=limit,
+        sample=sample,
         prompt=prompt,
+        system=system,
+        max_new_tokens=max_new_tokens,
+        judges=judge or None,
         controls=controls,
+        randoms=randoms,
+        costs=costs_of(cost, task) if plan or method or cost else [],
         out=out,
         seed=seed,
         batch_tokens=batch_tokens,
         progress=not quiet,
     )
-    table(result.summary)
+    leave()
+    if not result.mine:
+        return
+    show(result.summary)
     if out is not None:
-        write_report(out, result.summary, shlex.join(["steer", *sys.argv[1:]]))
+        write_report(out, result.summary, command())
         say(f"wrote {out / 'report.html'}", quiet=quiet)

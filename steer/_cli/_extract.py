@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from ._shared import BatchTokens, Device, Dtype, ModelName, Quiet, Seed, layers_of, load, say
+from ._shared import (
+    BatchTokens,
+    Device,
+    Dtype,
+    ModelName,
+    Quiet,
+    Seed,
+    layers_of,
+    load,
+    pairs_in,
+    say,
+)
 
 
 def extract(
@@ -32,22 +43,15 @@ def extract(
     Example: steer extract grains --model smollm2 --pairs pairs.jsonl --out plan.safetensors
     """
     from steer import extract as extract_plan
-    from steer._files import read_rows
     from steer._methods import method_of
-    from steer.attribution import as_pairs
-    from steer.hooks import DataError
 
     method_of(method)
-    wanted, rows = layers_of(layers), read_rows(pairs)
-    try:
-        checked = as_pairs(rows)
-    except DataError as error:
-        raise DataError(f"{pairs}: {error}") from error
+    wanted, checked = layers_of(layers), pairs_in(pairs)
     options = {"over": over, "k": k, "steps": steps} if method == "grains" else {}
     plan = extract_plan(
         method,
         load(model, device, dtype),
-        checked,
+        checked or (),
         wanted,
         strength=strength,
         span=span,

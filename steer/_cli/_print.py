@@ -4,32 +4,30 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
+from rich.text import Text
 
-from steer._eval._table import Line, header, lines, over_header, over_lines
+from steer._eval._table import Table, caution, tables
 
 
-def table(summary: Mapping[str, Any]) -> None:
-    """Print the arms of a summary, and how the plan was chosen."""
-    tuning = summary["tuning"]
-    title = f"{summary['task']} on {summary['model']}, {summary['items']} questions"
-    if tuning["items"]:
-        title += (
-            f"; layer {tuning['layer']}, strength {tuning['strength']} "
-            f"chosen on {tuning['items']} others"
-        )
+def show(summary: Mapping[str, Any]) -> None:
+    """Print the tables of a summary."""
+    print_tables(tables(summary))
+    if (warning := caution(summary)) is not None:
+        print(warning)
+
+
+def print_tables(found: Iterable[Table]) -> None:
+    """Print tables, each under its title."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    console.print(_grid(title, header(), lines(summary)))
-    if "steered" in summary:
-        console.print(_grid(None, over_header(), over_lines(summary)))
-
-
-def _grid(title: str | None, names: Iterable[str], rows: Iterable[Line]) -> Table:
-    grid = Table(title=title, title_justify="left")
-    for name in names:
-        grid.add_column(name, no_wrap=True)
-    for line in rows:
-        grid.add_row(line.arm, *line.cells)
-    return grid
+    for table in found:
+        # `Text`, since rich takes brackets in a plain one for markup.
+        grid = Grid()
+        for name in table.header:
+            grid.add_column(Text(name), overflow="fold")
+        for line in table.lines:
+            grid.add_row(*map(Text, line))
+        console.print(Text(table.title), soft_wrap=True)
+        console.print(grid)

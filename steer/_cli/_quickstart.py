@@ -29,7 +29,7 @@ def quickstart(
     from steer._quickstart import dtype_for
     from steer._quickstart import quickstart as run
 
-    from ._print import table
+    from ._print import show
 
     dtype = dtype_for(out) if dtype == "auto" and device in ("auto", "cpu") else dtype
     loaded = load(model, device, dtype)
@@ -37,7 +37,7 @@ def quickstart(
     words = ["steer", "quickstart", "--model", model, "--out", str(out), "--device", device]
     words += ["--dtype", dtype, "--seed", str(seed)]
     summary = run(loaded, out, seed=seed, command=shlex.join(words), progress=not quiet)
-    table(summary)
+    show(summary)
     for example in summary["examples"]:
         print(f"\nQ: {example['question']}")
         print(f"  base:    {' '.join(example['base'].split())}")

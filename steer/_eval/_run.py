@@ -1,40 +1,56 @@
-"""Measures every arm on the same questions, a few questions at a time, resumably."""
+"""Measures every arm on the same items, a few items at a time, resumably."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from steer.hooks import attach, track
+from steer._tasks import Item, Result, Setting, Task
+from steer.hooks import Plan, track
 
-from ._arms import Arms
-from ._mc import measure
-from ._questions import Question
+from ._items import Items
 from ._rows import Rows
-from ._setting import Setting
-
-CHUNK = 32
-"""Questions between two writes to the disk."""
+from ._share import Share
 
 
-def run_arms(
-    setting: Setting, questions: Sequence[Question], arms: Arms, rows: Rows
-) -> list[dict[str, Any]]:
-    """One row a question, with the results of each arm; rows that are there already are kept."""
+class Part(NamedTuple):
+    """Items that are measured under the same arms.
+
+    Attributes:
+        items: the items.
+        arms: the plans by name.
+        chosen: for each method how its layer and strength were chosen on other items.
+    """
+
+    items: Items
+    arms: dict[str, Plan | None]
+    chosen: Mapping[str, Mapping[str, Any]]
+
+
+def run_parts(
+    task: Task, setting: Setting, parts: Sequence[Part], rows: Rows, share: Share
+) -> None:
+    """Measure what is not among the rows yet, and add it to them."""
     # A chunk that was cut off is measured again as a whole, so that its batches, and with them the
     # last digits, are those of an uninterrupted run.
-    chunks = [questions[i : i + CHUNK] for i in range(0, len(questions), CHUNK)]
-    todo = [chunk for chunk in chunks if not all(q.id in rows.found for q in chunk)]
-    steps = [(chunk, name) for chunk in todo for name in arms]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for chunk, name in track(steps, "evaluating", total=len(steps), show=setting.progress):
-        with attach(setting.model, arms[name]):
-            found[name] = measure(setting, chunk)
-        if len(found) == len(arms):
-            missing = [n for n, q in enumerate(chunk) if q.id not in rows.found]
-            rows.append([_row(chunk[n], n, found) for n in missing])
-            found = {}
-    return [rows.found[q.id] for q in questions]
+    chunks = [
+        (n, part.items[at : at + task.chunk])
+        for n, part in enumerate(parts)
+        for at in range(0, len(part.items), task.chunk)
+    ]
+    mine = share.of(chunks)
+    todo = [(n, chunk) for n, chunk in mine if not all(map(rows.has, chunk.numbers))]
+    show = setting.progress and share.first
+    with share.alone():
+        for n, chunk in track(todo, "evaluating", total=len(todo), show=show):
+            items = list(chunk)
+            found = task.measure(setting, items, parts[n].arms)
+            fold = {"fold": n} if len(parts) > 1 else {}
+            missing = [k for k, item in enumerate(items) if not rows.has(item.id)]
+            rows.append([_row(items[k], k, found, fold) for k in missing])
+    rows.gather()
 
 
-def _row(question: Question, n: int, found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    about = {"id": question.id, "question": question.text, "choices": question.choices}
-    return about | {name: results[n] for name, results in found.items()}
+def _row(
+    item: Item, k: int, found: Mapping[str, Sequence[Result]], fold: Mapping[str, int]
+) -> dict[str, Any]:
+    about = {"id": item.id, **fold, **item.shown}
+    return about | {name: results[k] for name, results in found.items()}

@@ -1,144 +1,147 @@
-"""Chooses layer and strength on questions that are not reported."""
+"""Chooses layer and strength on items that are not reported."""
 
 import json
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from steer._files import write_text
-from steer._methods import extract, method_of
-from steer.hooks import DataError, Model, Plan, RunError, attach, resid_post, track
+from steer._methods import extract
+from steer._tasks import Setting, Task
+from steer.attribution import Pair
+from steer.hooks import DataError, Plan, PlanError, RunError
 
-from ._mc import METRICS, measure
-from ._questions import Question, pairs_of
-from ._setting import Setting
+from ._grid import Grid, Point, best_of
+from ._items import Items
+from ._share import Share
+from ._tuning import Tuning
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What is tried.
+class Tuned(NamedTuple):
+    """What tuning made of a method.
 
-    Raises:
-        DataError: if there is nothing to try, or the metric is unknown.
+    Attributes:
+        plan: at the chosen layer and strength.
+        shuffled: the same from pairs with shuffled labels.
+        how: `items`, `pairs`, `layer`, `strength` and the `grid`.
     """
 
-    layers: tuple[int, ...] | None = None
-    """Layers to try; None tries five from 40 % to 67 % of the depth."""
+    plan: Plan
+    shuffled: Plan
+    how: dict[str, Any]
 
-    strengths: tuple[float, ...] = (0.15, 0.3, 0.45, 0.6)
-    """Strengths to try, as fractions of the layer's residual norm."""
 
-    sources: int = 150
-    """At most so many questions of the tuning half give pairs (never over half); the rest judge."""
+class Tuner(NamedTuple):
+    """What tuning needs to know."""
 
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Options of each method by its name, such as `{"grains": {"steps": 10}}`."""
+    task: Task
+    setting: Setting
+    tuning: Tuning
+    pairs: list[Pair] | None
+    folder: Path | None
+    share: Share
 
-    metric: str = "mc2"
-    """What the choice maximises."""
+    def tuned(self, method: str, items: Items, fold: int | None) -> Tuned:
+        """Extract on one part of the items, choose layer and strength on the rest.
 
-    def __post_init__(self) -> None:
-        if self.layers == () or not self.strengths or self.sources < 1:
-            raise DataError(f"Tuning: needs layers, strengths and sources, got {self}")
-        for method in self.options:
-            method_of(method)
-        if self.metric not in METRICS:
+        Kept in the folder, so done once.
+
+        Raises:
+            DataError: the task has no pairs of its own and none are given.
+            RunError: the folder holds something else under that name.
+        """
+        name = method if fold is None else f"{method}-{fold}"
+        if (known := self._known(name)) is not None:
+            return known
+        pairs, judges = self.divided(items)
+        layers = self.tuning.layers_in(self.setting.model)
+        plan = self.extracted(method, pairs, layers)
+        tries = {
+            Point(method, layer, strength): plan.only(layer).at(strength)
+            for layer in plan.layers
+            for strength in self.tuning.strengths
+        }
+        log = None if self.folder is None else self.folder / f"{name}.grid.jsonl"
+        grid = Grid(self.task, self.setting, log, self.share).means(tries, judges)
+        best = best_of(grid, self.tuning.metric_of(self.task))
+        layer, strength = int(best["layer"]), float(best["strength"])
+        chosen = plan.only(layer).at(strength)
+        shuffled = self.shuffled(method, pairs, layer, strength)
+        how = {"items": len(judges), "pairs": len(pairs), "layer": layer, "strength": strength}
+        found = Tuned(chosen, shuffled, how | {"plan": chosen.hash, "grid": grid})
+        self.share.once(lambda: self._keep(name, found))
+        # What one process extracts need not be the same to the last bit in another.
+        return (self._known(name) or found) if self.share.world > 1 else found
+
+    def divided(self, items: Items) -> tuple[list[Pair], Items]:
+        """Pairs to extract from, and the items that judge."""
+        if self.pairs is not None:
+            return self.pairs, items
+        if self.task.pairs is None:
             raise DataError(
-                f"Tuning: unknown metric {self.metric!r}; expected {' or '.join(METRICS)}"
+                f"{self.task.name} has no pairs to learn from; give --pairs FILE with prompt, "
+                "chosen and rejected"
             )
+        order = list(range(len(items)))
+        random.Random(self.setting.seed + 1).shuffle(order)
+        count = min(self.tuning.sources, len(order) // 2)
+        sources = [items[n] for n in order[:count]]
+        pairs = self.task.pairs(sources, self.setting.prompt, self.setting.seed)
+        return pairs, items.some(order[count:])
 
-    def layers_in(self, model: Model) -> tuple[int, ...]:
-        """The layers to try in this model."""
-        if self.layers is not None:
-            for layer in self.layers:
-                model.anatomy.check(resid_post(layer))
-            return self.layers
-        depths = np.linspace(0.4, 0.67, 5) * model.n_layers
-        return tuple(sorted({int(depth) for depth in depths}))
+    def shuffled(self, method: str, pairs: Sequence[Pair], layer: int, strength: float) -> Plan:
+        """What the method makes of the same pairs with their labels shuffled."""
+        swapped = shuffled_labels(pairs, self.setting.seed)
+        return self.extracted(method, swapped, [layer]).at(strength)
 
+    def extracted(self, method: str, pairs: Sequence[Pair], layers: Sequence[int]) -> Plan:
+        """The method's plan from pairs, at strength 1."""
+        options = {"batch_tokens": self.setting.batch_tokens}
+        options |= self.tuning.options.get(method, {})
+        show = self.setting.progress and self.share.first
+        return extract(method, self.setting.model, pairs, layers, progress=show, **options)
 
-def halves(questions: Sequence[Question], seed: int) -> tuple[list[Question], list[Question]]:
-    """A tuning half and a reporting half, disjoint, each in the order of the file.
+    def _known(self, name: str) -> Tuned | None:
+        if self.folder is None:
+            return None
+        files = {kind: self.folder / f"{name}{kind}" for kind in (*_KINDS, ".json")}
+        if not self.share.once(files[".json"].exists):
+            return None
+        try:
+            how = json.loads(files[".json"].read_text(encoding="utf-8"))
+            plan, shuffled = (Plan.load(files[kind]) for kind in _KINDS)
+            hashes = {_KINDS[0]: how["plan"], _KINDS[1]: how.pop("shuffled")}
+        except (ValueError, KeyError, TypeError, OSError, PlanError) as error:
+            raise RunError(
+                f"{files['.json']} is damaged ({error}); choose another --out"
+            ) from error
+        for (kind, known), made in zip(hashes.items(), (plan, shuffled), strict=True):
+            if made.hash != known:
+                raise RunError(f"{files[kind]} is not what this run made; choose another --out")
+        return Tuned(plan, shuffled, how)
 
-    Raises:
-        DataError: if there are fewer than four questions.
-    """
-    if len(questions) < 4:
-        raise DataError(f"tuning needs at least 4 questions, got {len(questions)}; raise the limit")
-    order = list(range(len(questions)))
-    random.Random(seed).shuffle(order)
-    tuning = set(order[: len(questions) // 2])
-    return (
-        [q for n, q in enumerate(questions) if n in tuning],
-        [q for n, q in enumerate(questions) if n not in tuning],
-    )
-
-
-def tuned_plan(
-    method: str, setting: Setting, questions: Sequence[Question], tuning: Tuning
-) -> tuple[Plan, dict[str, Any]]:
-    """Extract on one part of the questions, choose layer and strength on the rest.
-
-    Returns:
-        The plan, and how it was chosen: `items`, `pairs`, `layer`, `strength` and the `grid`.
-    """
-    order = list(questions)
-    random.Random(setting.seed + 1).shuffle(order)
-    count = min(tuning.sources, len(order) // 2)
-    pairs = pairs_of(order[:count], setting.template, setting.seed)
-    layers = tuning.layers_in(setting.model)
-    options = {"batch_tokens": setting.batch_tokens} | dict(tuning.options.get(method, {}))
-    plan = extract(method, setting.model, pairs, layers, progress=setting.progress, **options)
-    grid = _grid(f"tuning {method}", setting, order[count:], plan, tuning.strengths)
-    best = max(grid, key=lambda tried: tried[tuning.metric])
-    layer, strength = int(best["layer"]), best["strength"]
-    about = {"items": len(order) - count, "pairs": len(pairs), "layer": layer, "strength": strength}
-    best_plan = plan.only(layer).at(strength)
-    return best_plan, about | {"plan": best_plan.hash, "grid": grid}
-
-
-def tuned_plans(
-    methods: Sequence[str],
-    setting: Setting,
-    questions: Sequence[Question],
-    tuning: Tuning,
-    folder: Path | None,
-) -> tuple[dict[str, Plan], dict[str, Any]]:
-    """The chosen plan of each method and how it was chosen; kept in the folder, so done once."""
-    plans, chosen = {}, {}
-    for method in methods:
-        plan_file = None if folder is None else folder / f"{method}.safetensors"
-        note = None if folder is None else folder / f"{method}.json"
-        if plan_file and note and note.exists():
-            plans[method] = Plan.load(plan_file)
-            chosen[method] = json.loads(note.read_text(encoding="utf-8"))
-            if plans[method].hash != chosen[method].get("plan"):
-                raise RunError(f"{plan_file} is not what this run made; choose another --out")
-            continue
-        plans[method], chosen[method] = tuned_plan(method, setting, questions, tuning)
-        if plan_file and note:
-            plans[method].save(plan_file)
-            write_text(note, json.dumps(chosen[method], indent=1) + "\n")
-    return plans, chosen
+    def _keep(self, name: str, found: Tuned) -> None:
+        if self.folder is None:
+            return
+        found.plan.save(self.folder / f"{name}{_KINDS[0]}")
+        found.shuffled.save(self.folder / f"{name}{_KINDS[1]}")
+        # Written last, so it vouches for the plans.
+        vouched, path = found.how | {"shuffled": found.shuffled.hash}, self.folder / f"{name}.json"
+        try:
+            write_text(path, json.dumps(vouched, indent=1) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _grid(
-    what: str,
-    setting: Setting,
-    judges: Sequence[Question],
-    plan: Plan,
-    strengths: Sequence[float],
-) -> list[dict[str, Any]]:
-    """The mean metrics at every layer and strength."""
-    grid = []
-    tries = [(layer, strength) for layer in plan.layers for strength in strengths]
-    for layer, strength in track(tries, what, total=len(tries), show=setting.progress):
-        with attach(setting.model, plan.only(layer).at(strength)):
-            results = measure(setting, judges)
-        means = {m: float(np.mean([r[m] for r in results])) for m in METRICS}
-        grid.append({"layer": layer, "strength": strength} | means)
-    return grid
+_KINDS = (".safetensors", ".shuffled.safetensors")
+
+
+def shuffled_labels(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """The same pairs, a random half of them with chosen and rejected exchanged."""
+    swapped = [n < len(pairs) // 2 for n in range(len(pairs))]
+    random.Random(seed + 2).shuffle(swapped)
+    return [
+        Pair(pair.prompt, pair.rejected, pair.chosen) if swap else pair
+        for pair, swap in zip(pairs, swapped, strict=True)
+    ]

@@ -1,10 +1,9 @@
 """Files: the user's, and those that come with the package."""
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-from steer._files import read_bytes, rows_of
+from steer._files import each_row, sha256
 from steer.data import path_of
 
 from ._table import Table, line_of
@@ -22,9 +21,8 @@ class File:
         Raises:
             DataError: missing, empty or malformed file; the message names the line.
         """
-        data = read_bytes(self.path)
-        rows = [line_of(row) for row in rows_of(self.path, data)]
-        return Table(rows, sha256(data).hexdigest(), f"file {self.path}")
+        rows = [line_of(row) for row in each_row(self.path)]
+        return Table(rows, sha256(self.path), f"file {self.path}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Intervals and tests for paired results: every item is measured under each arm."""
 
-from ._column import Column, mean_of
+from ._column import Column, Transform, mean_of
 from ._difference import Difference, difference
 from ._estimate import Estimate, estimate, wilson
 from ._p_values import holm, mcnemar
@@ -10,6 +10,7 @@ __all__ = [
     "Column",
     "Difference",
     "Estimate",
+    "Transform",
     "difference",
     "estimate",
     "holm",

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
 
@@ -23,6 +23,7 @@ class Question:
         category: its topic.
         mc1: one true choice among false ones.
         mc2: several true and several false choices.
+        note: what its reader should know.
     """
 
     id: int
@@ -30,6 +31,12 @@ class Question:
     category: str
     mc1: Labels
     mc2: Labels
+    note: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What `rows.jsonl` says about it."""
+        return {"question": self.text, "choices": self.choices} | dict(self.note)
 
     @property
     def choices(self) -> list[str]:

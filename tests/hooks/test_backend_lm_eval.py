@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 import families
 import tiny
-from steer._eval import score_choices
+from steer._scoring import score_choices
 from steer.hooks import Model, Plan, ablate, add, attach, prompts, resid_post, resid_pre
 
 if find_spec("lm_eval") is None:

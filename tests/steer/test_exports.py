@@ -13,7 +13,8 @@ STEER = (
     "ModelError Moments Pair Plan PlanError Recording RunError Site SiteError SiteTable Span "
     "SteerError TaskError Tuning ablate add affine after any_of attach attn_out caa capture clamp "
     "embed evaluate extract final first grains heads load masked mlp_out moments positions "
-    "prompts pull record repe replace resid_post resid_pre rotate router scale_experts sites"
+    "prompts pull record repe replace resid_post resid_pre rotate router scale_experts sites "
+    "sweep"
 )
 HOOKS = (
     "ALL EDITS GENERATED IMAGE LAST PROMPT TEXT Ablate Add Affine Anatomy Batch Clamp DataError "
@@ -21,7 +22,8 @@ HOOKS = (
     "Replace Rotate RunError ScaleExperts Site SiteError SiteTable Span SteerError TaskError "
     "Tokens ablate add affine after any_of as_model as_span attach attn_out by_tokens capture "
     "clamp edit_of embed final first heads masked mlp_out moments positions prompts record "
-    "replace resid_post resid_pre rotate router scale_experts sites track write_whole"
+    "replace resid_post resid_pre rotate router scale_experts sites spans_now track "
+    "write_whole"
 )
 ATTRIBUTION = (
     "Aggregate Pair PairLike Scored answer_ids as_pairs caa grains integrated_gradients mean "
@@ -32,6 +34,7 @@ PINNED = {
     "steer.hooks": HOOKS.split(),
     "steer.attribution": ATTRIBUTION.split(),
     "steer.data": ["path_of"],
+    "steer.interop": ["SteeredLM"],
 }
 modules = pytest.mark.parametrize("name", PINNED)
 

@@ -8,9 +8,8 @@ import torch
 import byhand
 import steer
 from steer import _zoo
-from steer._eval._mc import measure
-from steer._eval._setting import Setting
-from steer._eval._tasks import prompt_of, task_of
+from steer._eval._items import data_of
+from steer._tasks import TASKS, Setting
 from steer.hooks import Model
 
 pytestmark = pytest.mark.zoo
@@ -26,8 +25,9 @@ def smollm2() -> Model:
 def test_scores_of_a_real_model_equal_one_sequence_at_a_time(
     smollm2: Model, truthfulqa: Path
 ) -> None:
-    questions, _ = task_of("truthfulqa").questions(truthfulqa, limit=8)
-    found = measure(Setting(smollm2, prompt_of("qa")), questions)
+    task = TASKS["truthfulqa"]
+    questions = list(data_of(task, truthfulqa, limit=8).items)
+    found = task.measure(Setting(smollm2, "qa"), questions, {"base": None})["base"]
     assert smollm2.dtype == torch.float32
     for question, result in zip(questions, found, strict=True):
         prompt = f"Q: {question.text}\nA:"
@@ -36,7 +36,7 @@ def test_scores_of_a_real_model_equal_one_sequence_at_a_time(
         for choice in question.choices:
             ids = smollm2.tokenizer(f"{prompt} {choice}")["input_ids"]
             by_hand.append(byhand.score(smollm2.hf, ids[:start], ids[start:]))
-        assert result["scores"] == pytest.approx(by_hand, abs=1e-4)
+        assert result["scores"] == pytest.approx(by_hand, abs=5e-4)  # float32
         weights = dict(zip(question.choices, map(exp, by_hand), strict=True))
         true = sum(weights[choice] for choice, label in question.mc2.items() if label)
         share = true / sum(weights[choice] for choice in question.mc2)

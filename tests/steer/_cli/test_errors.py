@@ -130,22 +130,8 @@ def test_a_plan_of_a_deeper_model(run: Run, saved: Path, tmp_path: Path) -> None
     ("words", "message"),
     [
         (
-            "eval truthful",
-            "eval: unknown task 'truthful'; expected one of misconceptions, truthfulqa",
-        ),
-        (
-            "eval truthfulqa",
-            "truthfulqa: needs --data FILE "
-            "(TruthfulQA.csv or JSONL of github.com/sylinrl/TruthfulQA)",
-        ),
-        (
             "eval misconceptions --plan none.st",
             "Plan.load: no file none.st; `steer extract` makes one",
-        ),
-        ("eval misconceptions --data none.csv --model {saved}", "no file none.csv"),
-        (
-            "eval misconceptions --prompt chat --model {saved}",
-            "eval: unknown prompt 'chat'; expected one of qa, primer",
         ),
         (
             "zoo pull smolm2",
@@ -199,4 +185,5 @@ def test_interrupted_is_130(run: Run, pairs: Path, monkeypatch: pytest.MonkeyPat
     assert run("eval", "misconceptions") == (130, "", "steer: interrupted\n")
     goes_on = (130, "", "steer: interrupted; the same command goes on from there\n")
     assert run("eval", "misconceptions", "--out", "r") == goes_on
+    assert run("eval", "misconceptions", "--out=r") == goes_on
     assert run("quickstart") == goes_on

@@ -6,8 +6,8 @@ import typer
 from cli import Run
 from steer._cli._app import app
 
-LOADING = ("quickstart", "extract", "eval")
-COMMANDS = (*LOADING, "zoo list", "zoo pull")
+LOADING = ("quickstart", "extract", "eval", "sweep")
+COMMANDS = (*LOADING, "report", "zoo list", "zoo pull")
 
 
 def _names(group: typer.Typer, before: str = "") -> set[str]:
@@ -51,7 +51,7 @@ def test_what_every_command_that_loads_a_model_takes(run: Run, command: str, opt
 def test_the_front_page_names_the_commands(run: Run) -> None:
     outcome = run("--help")
     assert outcome.code == 0
-    for name in (*LOADING, "zoo", "--debug"):
+    for name in (*LOADING, "report", "zoo", "--debug"):
         assert re.search(rf"^  {name} ", outcome.out, re.MULTILINE)
 
 
@@ -81,6 +81,12 @@ def test_without_a_command_the_help_is_shown(run: Run, words: tuple[str, ...]) -
         ("eval misconceptions --limit 0", "'--limit'"),
         ("eval misconceptions --limit two", "'--limit'"),
         ("eval misconceptions --layers 1;2", "expected layers as 10,14, got '1;2'"),
+        ("eval misconceptions --strengths a", "expected strengths as 0.15,0.3, got 'a'"),
+        ("eval misconceptions --folds 0", "'--folds'"),
+        ("eval misconceptions --sample 0", "'--sample'"),
+        ("eval misconceptions --seed -1", "'--seed'"),
+        ("eval misconceptions --randoms -1", "'--randoms'"),
+        ("eval refusal --max-new-tokens 0", "'--max-new-tokens'"),
         ("eval misconceptions extra", "(extra)"),
         ("zoo pull", "'name'"),
     ],

@@ -14,7 +14,11 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = path_of("misconceptions").read_text(encoding="utf-8").split("\n")
     path = tmp_path / "few.jsonl"
     path.write_text("\n".join(lines[:4]), encoding="utf-8")
-    monkeypatch.setattr("steer._eval._tasks.path_of", lambda name: path)
+
+    def path_to(name: str) -> Path:
+        return path if name == "misconceptions" else path_of(name)
+
+    monkeypatch.setattr("steer._sources._file.path_of", path_to)
 
 
 @pytest.mark.usefixtures("few")
@@ -27,12 +31,13 @@ def test_from_a_model_to_a_report(run: Run, saved: Path, tmp_path: Path) -> None
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["task"], summary["items"]) == ("misconceptions", 2)
     assert summary["methods"] == ["grains", "caa"]
-    assert set(summary["others"]) == {"caa", "flipped", "random"}
+    assert set(summary["others"]) == {"caa", "flipped", "shuffled", "random"}
     for method in ("grains", "caa"):
         assert steer.Plan.load(out / f"{method}.safetensors").meta["method"] == method
     assert "steer quickstart" in (out / "report.html").read_text()
 
     lines = done.out.splitlines()
+    assert list(summary["costs"]) != []
     for arm in ("base", "grains (steered)", "caa", "flipped", "random (mean of 5)"):
         assert any(arm in line for line in lines)
     asked = [json.loads(row)["question"] for row in (out / "rows.jsonl").read_text().splitlines()]

@@ -3,7 +3,7 @@ import torch
 
 import tiny
 from steer._eval import randomised, with_controls
-from steer.hooks import Plan, ablate, add, resid_post
+from steer.hooks import Plan, PlanError, ablate, add, resid_post, router, scale_experts
 
 
 def plan() -> Plan:
@@ -45,16 +45,33 @@ def test_random_directions_favour_no_side() -> None:
     assert torch.stack(units).mean(0).norm() < 0.1
 
 
-def test_the_arms() -> None:
-    arms = with_controls(plan(), seed=3)
-    assert list(arms) == ["steered", "flipped", *(f"random {n}" for n in range(5))]
+@pytest.mark.parametrize("shuffled", [None, ablate(resid_post(1), tiny.vector(9))])
+def test_the_arms(shuffled: Plan | None) -> None:
+    arms = with_controls(plan(), 3, 2, shuffled)
+    known = ["shuffled"] if shuffled else []
+    assert list(arms) == ["steered", "flipped", *known, "random 0", "random 1"]
     assert arms["steered"].hash == plan().hash
+    assert arms.get("shuffled") is shuffled
     assert [item.strength for item in arms["flipped"]] == [-0.25, 2.0, -1.0]
     for new, old in zip(vectors(arms["flipped"]), vectors(plan()), strict=True):
         assert torch.equal(new, old)
 
 
+def test_no_random_vectors() -> None:
+    assert list(with_controls(plan(), 0, 0)) == ["steered", "flipped"]
+
+
+def test_more_random_vectors_begin_with_the_same() -> None:
+    few, many = (with_controls(plan(), 3, count) for count in (2, 4))
+    assert few["random 1"].hash == many["random 1"].hash
+
+
 def test_every_random_arm_of_every_seed_is_another() -> None:
-    hashes = [p.hash for seed in (0, 1, 2) for p in with_controls(plan(), seed).values()]
-    randoms = {h for h in hashes} - {plan().hash, (-plan()).hash}
-    assert len(randoms) == 15
+    hashes = [p.hash for seed in (0, 1, 2) for p in with_controls(plan(), seed, 5).values()]
+    assert len(set(hashes) - {plan().hash, (-plan()).hash}) == 15
+
+
+def test_an_edit_without_a_vector_has_no_random_control() -> None:
+    whole = plan() + scale_experts(router(1), {0: 0.5})
+    with pytest.raises(PlanError, match=r"^evaluate: no random control is known for scale_experts"):
+        randomised(whole, 0)

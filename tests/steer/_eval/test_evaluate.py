@@ -9,6 +9,7 @@ import byhand
 import quiz
 import tiny
 from steer._eval import Tuning, evaluate
+from steer._stats import Column, mcnemar
 from steer.hooks import DataError, Model, Plan, PlanError, TaskError, add, resid_post
 
 SITE = resid_post(1)
@@ -22,7 +23,7 @@ def plan() -> Plan:
 
 def plain(value: object) -> Any:
     """As it comes back from a JSON file."""
-    return json.loads(json.dumps(value))
+    return json.loads(json.dumps(value, allow_nan=False))
 
 
 def by_hand(model: Model, strength: float) -> list[dict[str, float]]:
@@ -60,6 +61,10 @@ def test_a_plan_is_measured_beside_the_model_alone(model: Model, tmp_path: Path)
     for row, one, other in zip(found.rows, base, steered, strict=True):
         assert {m: row["base"][m] for m in one} == pytest.approx(one, abs=1e-4)
         assert {m: row["steered"][m] for m in other} == pytest.approx(other, abs=1e-4)
+    won = mcnemar(
+        Column.of([row["mc1"] for row in steered]), Column.of([row["mc1"] for row in base])
+    )
+    assert found.summary["delta"]["mc1"]["p"] == pytest.approx(won, abs=1e-6)
 
 
 def test_the_random_arm_is_the_mean_of_five(model: Model, tmp_path: Path) -> None:
@@ -72,24 +77,23 @@ def test_the_random_arm_is_the_mean_of_five(model: Model, tmp_path: Path) -> Non
     over = sum(steered) / 12 - sum(values) / 60
     assert random["steered_over"]["mc2"]["value"] == pytest.approx(over, abs=1e-6)
     assert list(found.plans) == ["steered", "flipped", *names]
+    assert found.summary["absent_controls"] == ["shuffled pair labels"]
 
 
-def test_the_summary_of_a_plan(model: Model, tmp_path: Path) -> None:
+def test_the_files_of_a_plan(model: Model, tmp_path: Path) -> None:
     out = tmp_path / "out"
     data = quiz.write(tmp_path)
     found = evaluate(model, "truthfulqa", plan(), data=data, limit=5, seed=7, out=out)
     summary = json.loads((out / "summary.json").read_text())
     assert summary == plain(found.summary)
-    expected = {"task": "truthfulqa", "model": "tiny-llama", "items": 5, "seed": 7, "limit": 5}
-    expected |= {"plan": plan().hash, "prompt": "qa", "controls": True, "dtype": "float32"}
+    expected = {"task": "truthfulqa", "model": "tiny-llama", "items": 5, "seed": 7}
+    expected |= {"plan": plan().hash, "prompt": "qa", "controls": 5, "dtype": "float32"}
     assert {key: summary[key] for key in expected} == expected
     assert set(summary["base"]) == set(summary["steered"]) == {"mc1", "mc2"}
-    assert set(summary["steered"]["mc1"]) == {"value", "low", "high"}
-    assert set(summary["delta"]["mc2"]) == {"value", "low", "high", "p"}
-    assert summary["tuning"]["items"] == 0
-    assert {"seconds", "data", "versions"} <= set(summary)
+    assert summary["costs"] == {}
+    assert summary["origin"] == f"file {data}"
     lines = (out / "rows.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == plain(found.rows)
+    assert [json.loads(line) for line in lines] == plain(list(found.rows))
     assert [json.loads(line)["id"] for line in lines] == [0, 1, 2, 3, 4]
     assert (out / "report.html").read_text().startswith("<!doctype html>")
 
@@ -98,7 +102,7 @@ def test_a_model_alone_has_no_steered_arm(model: Model, tmp_path: Path) -> None:
     out = tmp_path / "out"
     found = evaluate(model, "truthfulqa", data=quiz.write(tmp_path), out=out)
     assert found.plans == {}
-    assert not {"steered", "delta", "others"} & set(found.summary)
+    assert not {"steered", "delta", "others", "absent_controls"} & set(found.summary)
     assert found.summary["plan"] is None
     assert set(found.rows[0]) == {"id", "question", "choices", "base"}
     assert (out / "report.html").exists()
@@ -114,30 +118,57 @@ def test_a_method_is_tuned_on_one_half_and_reported_on_the_other(
         beside=["caa", "grains"],
         tuning=QUICK,
         data=quiz.write(tmp_path),
-        controls=False,
+        randoms=1,
     )
     summary = found.summary
     assert (summary["items"], len(found.rows)) == (6, 6)
     assert list(summary["chosen"]) == summary["methods"] == ["grains", "caa"]
-    assert list(summary["others"]) == ["caa"]
-    assert list(found.plans) == ["steered", "caa"]
+    assert list(summary["others"]) == ["caa", "flipped", "shuffled", "random"]
+    assert list(found.plans) == ["steered", "caa", "flipped", "shuffled", "random 0"]
+    assert summary["absent_controls"] == []
     for name, arm in (("grains", "steered"), ("caa", "caa")):
         how = summary["chosen"][name]
         assert how["items"] == 3  # six questions tune, of which three judge
         assert (how["layer"], how["strength"]) in [(1, 0.2), (1, 0.5)]
         (item,) = found.plans[arm]
         assert (item.site, item.strength) == (SITE, how["strength"])
+        best = max(how["grid"], key=lambda row: row["mc2"])
+        assert (how["layer"], how["strength"]) == (best["layer"], best["strength"])
     first = summary["chosen"]["grains"]
     assert summary["tuning"] == {k: first[k] for k in ("items", "pairs", "layer", "strength")}
-    assert summary["plan"] == found.plans["steered"].hash
+    assert summary["plan"] == first["plan"] == found.plans["steered"].hash
+    shuffled = found.plans["shuffled"]
+    assert [(i.site, i.strength) for i in shuffled] == [(SITE, first["strength"])]
+    assert shuffled.hash != summary["plan"]
 
 
-def test_without_a_folder_the_result_is_the_same(model: Model, tmp_path: Path) -> None:
-    options = {"data": quiz.write(tmp_path), "method": "caa", "tuning": QUICK}
-    here = evaluate(model, "truthfulqa", **options)
-    there = evaluate(model, "truthfulqa", out=tmp_path / "out", **options)
-    assert here.rows == there.rows
-    assert here.summary | {"seconds": 0} == there.summary | {"seconds": 0}
+def test_without_controls_all_are_missing(model: Model, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"method": "caa", "tuning": QUICK, "controls": False}
+    found = evaluate(model, "truthfulqa", data=quiz.write(tmp_path), **options)
+    assert list(found.plans) == ["steered"]
+    assert found.summary["controls"] is None
+    assert found.summary["absent_controls"] == [
+        "random vectors",
+        "the flipped vector",
+        "shuffled pair labels",
+    ]
+
+
+def test_one_seed_gives_one_summary(model: Model, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "data": quiz.write(tmp_path),
+        "method": "caa",
+        "tuning": QUICK,
+        "sample": 10,
+    }
+
+    def run(seed: int, out: Path | None = None) -> Any:
+        found = evaluate(model, "truthfulqa", seed=seed, out=out, **options)
+        return plain(found.summary | {"seconds": 0}), list(found.rows)
+
+    here = run(1)
+    assert run(1, tmp_path / "out") == here  # with a folder or without
+    assert run(2)[1] != here[1]
 
 
 def test_the_model_is_left_as_it_was(model: Model, tmp_path: Path) -> None:
@@ -150,18 +181,24 @@ def test_the_model_is_left_as_it_was(model: Model, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"plan": plan(), "method": "caa"}, DataError, "give a plan or a method, not both"),
+        ({"plan": plan(), "folds": 2}, DataError, "folds are for a method; give one too"),
         (
-            {"plan": plan(), "method": "caa"},
+            {"pairs": [{"prompt": "Is it ?", "chosen": "yes", "rejected": "no"}]},
             DataError,
-            "evaluate: give a plan or a method, not both",
+            "pairs are for a method; give one too",
         ),
+        ({"costs": ["kl"]}, DataError, "costs are those of a plan; give a plan or a method"),
         ({"beside": ["caa"]}, DataError, "evaluate: beside needs a method to stand beside"),
         ({"method": "iti"}, TaskError, "unknown method 'iti'; expected one of caa, grains, repe"),
         ({"method": "caa", "beside": ["x"]}, TaskError, "unknown method 'x'; expected one of caa"),
-        ({"prompt": "chat"}, TaskError, "eval: unknown prompt 'chat'; expected one of qa, primer"),
-        ({"method": "caa", "limit": 3}, DataError, "tuning needs at least 4 questions, got 3"),
+        ({"prompt": "chat"}, TaskError, "truthfulqa has no prompt 'chat'; expected one of qa"),
+        ({"method": "caa", "limit": 3}, DataError, "tuning needs at least 4 items for 2 parts"),
+        ({"method": "caa", "folds": 7}, DataError, "at least 14 items for 7 parts, got 12"),
         ({"limit": 0}, DataError, "truthfulqa: the limit must be at least 1, got 0"),
+        ({"limit": 2, "sample": 2}, DataError, "truthfulqa: give a limit or a sample, not both"),
         ({"plan": add(SITE, tiny.vector(size=8))}, PlanError, "the plan edits a hidden size of 8"),
+        ({"plan": plan(), "costs": ["nothing"]}, TaskError, "unknown task 'nothing'"),
     ],
 )
 def test_what_cannot_be_evaluated(
@@ -171,10 +208,3 @@ def test_what_cannot_be_evaluated(
     with pytest.raises(error, match=message):
         evaluate(model, "truthfulqa", data=quiz.write(tmp_path), out=out, **options)
     assert not out.exists()  # free for a second try
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_out_of_range_is_refused_at_once(model: Model, tmp_path: Path, seed: int) -> None:
-    with pytest.raises(DataError, match=r"expected a seed from 0 to 2\*\*32 - 1, got"):
-        evaluate(model, "misconceptions", limit=4, seed=seed, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()

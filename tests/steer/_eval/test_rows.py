@@ -1,12 +1,17 @@
 import errno
+import gc
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import two
+from steer._eval import _log
 from steer._eval._rows import Rows
+from steer._eval._share import Share
 from steer.hooks import RunError
 
 IDENTITY = {"task": "truthfulqa", "seed": 0, "tried": {"layers": (1, 2)}}
@@ -19,61 +24,58 @@ LINES = (
 
 
 def text(folder: Path) -> str:
-    return (folder / "rows.jsonl").read_bytes().decode("utf-8")
+    return (folder / "rows.jsonl").read_bytes().decode()
 
 
-def test_one_line_an_item_in_the_order_of_writing(tmp_path: Path) -> None:
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_rows_come_in_the_order_of_the_items(tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     rows = Rows(out, IDENTITY)
     assert text(out) == ""
-    rows.append([FIRST, SECOND])
+    rows.append([FIRST])
+    rows.append([SECOND])
     assert text(out) == LINES
-    assert rows.found == {4: FIRST, 0: SECOND}
+    assert list(rows) == rows[:] == [SECOND, FIRST]
+    assert (rows[0], rows[-1], rows[1:]) == (SECOND, FIRST, [FIRST])
+    assert [rows.has(n) for n in (0, 1, 4)] == [True, False, True]
     assert json.loads((out / "run.json").read_text()) == IDENTITY | {"tried": {"layers": [1, 2]}}
 
 
-def test_rows_are_on_the_disk_when_append_returns(
+def test_the_file_is_put_in_order_at_the_end(tmp_path: Path) -> None:
+    rows = Rows(tmp_path, IDENTITY)
+    rows.append([FIRST, SECOND])
+    rows.gather()
+    assert text(tmp_path) == "".join(reversed(LINES.splitlines(keepends=True)))
+    assert list(rows) == list(Rows(tmp_path, IDENTITY)) == [SECOND, FIRST]
+    assert files(tmp_path) == ["rows.jsonl", "run.json"]
+    before = (tmp_path / "rows.jsonl").stat().st_ino
+    rows.gather()
+    assert (tmp_path / "rows.jsonl").stat().st_ino == before
+
+
+def test_rows_are_read_when_they_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[str] = []
-    real = os.fsync
-
-    def fsync(handle: int) -> None:
-        real(handle)
-        synced.append(text(tmp_path))
-
     rows = Rows(tmp_path, IDENTITY)
-    monkeypatch.setattr(os, "fsync", fsync)
     rows.append([FIRST, SECOND])
-    assert synced == [LINES]
+    read: list[bytes] = []
+    real = _log.Log._row
+    monkeypatch.setattr(_log.Log, "_row", lambda log, line: read.append(line) or real(log, line))
+    assert len(rows) == 2
+    assert read == []
+    assert next(iter(rows)) == SECOND
+    assert read == [LINES.splitlines(keepends=True)[1].encode()]
 
 
 def test_a_run_goes_on_from_its_rows(tmp_path: Path) -> None:
     Rows(tmp_path, IDENTITY).append([FIRST])
     again = Rows(tmp_path, IDENTITY)
-    assert again.found == {4: FIRST}
+    assert list(again) == [FIRST]
     again.append([SECOND])
     assert text(tmp_path) == LINES
-    assert Rows(tmp_path, IDENTITY).found == {4: FIRST, 0: SECOND}
-
-
-@pytest.mark.parametrize("kept", [1, 20, len(LINES.splitlines()[1])])
-def test_a_last_line_that_was_cut_off_is_dropped(tmp_path: Path, kept: int) -> None:
-    Rows(tmp_path, IDENTITY)
-    first, second = LINES.splitlines(keepends=True)
-    (tmp_path / "rows.jsonl").write_bytes((first + second[:kept]).encode())
-    rows = Rows(tmp_path, IDENTITY)
-    assert rows.found == {4: FIRST}
-    assert text(tmp_path) == first
-    rows.append([SECOND])
-    assert text(tmp_path) == LINES
-
-
-def test_a_character_that_was_cut_in_two_is_dropped(tmp_path: Path) -> None:
-    Rows(tmp_path, IDENTITY)
-    (tmp_path / "rows.jsonl").write_bytes('{"id": 4, "question": "Où'.encode()[:-1])
-    assert Rows(tmp_path, IDENTITY).found == {}
-    assert text(tmp_path) == ""
 
 
 def test_another_run_is_refused_and_what_differs_is_named(tmp_path: Path) -> None:
@@ -88,15 +90,23 @@ def test_another_run_is_refused_and_what_differs_is_named(tmp_path: Path) -> Non
     assert text(tmp_path) == LINES.splitlines(keepends=True)[0]
 
 
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        b'{"id": 4}\nnot json\n',
-        b'{"no id": 4}\n',
-        b"[4]\n",
-        b'{"id": 4, "question": "\xff"}\n',
-    ],
-)
+@pytest.mark.parametrize("log", ["rows.jsonl", "rows.1.jsonl", "caa.grid.jsonl"])
+def test_results_of_any_kind_are_a_claim(tmp_path: Path, log: str) -> None:
+    Rows(tmp_path, IDENTITY)
+    (tmp_path / log).write_text('{"id": 0}\n')
+    with pytest.raises(RunError, match=r"holds another run \(seed was 0, is 77\)"):
+        Rows(tmp_path, IDENTITY | {"seed": 77})
+
+
+def test_a_run_that_failed_at_once_has_no_claim(tmp_path: Path) -> None:
+    Rows(tmp_path, IDENTITY)
+    (tmp_path / "caa.grid.jsonl").touch()
+    (tmp_path / "mine.safetensors").write_text("the user's own")
+    Rows(tmp_path, IDENTITY | {"seed": 77}).append([{"id": 0}])
+    assert json.loads((tmp_path / "run.json").read_text())["seed"] == 77
+
+
+@pytest.mark.parametrize("damaged", [b'{"no id": 4}\n', b'{"id": "4"}\n', b"[4]\n", b"no\n"])
 def test_damaged_rows(tmp_path: Path, damaged: bytes) -> None:
     Rows(tmp_path, IDENTITY)
     (tmp_path / "rows.jsonl").write_bytes(damaged)
@@ -113,49 +123,103 @@ def test_a_damaged_identity(tmp_path: Path, damaged: bytes) -> None:
         Rows(tmp_path, IDENTITY)
 
 
-def test_rows_without_an_identity(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text(LINES)
+@pytest.mark.parametrize("log", ["rows.jsonl", "rows.1.jsonl", "caa-0.grid.jsonl"])
+def test_results_without_an_identity(tmp_path: Path, log: str) -> None:
+    (tmp_path / log).write_text(LINES)
     with pytest.raises(RunError, match=r"holds rows but no run.json; choose another --out"):
         Rows(tmp_path, IDENTITY)
-    assert text(tmp_path) == LINES
+    assert files(tmp_path) == [log]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file/run", "file"])
+def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"^cannot write to .+/file/run: Not a directory$"):
-        Rows(tmp_path / "file" / "run", IDENTITY)
+    with pytest.raises(RunError, match=rf"^cannot write to .+/{place}: "):
+        Rows(tmp_path / place, IDENTITY)
 
 
-def test_a_full_disk_says_how_many_rows_are_safe(
+def test_a_full_disk_when_the_rows_are_put_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = Rows(tmp_path, IDENTITY)
-    rows.append([FIRST])
+    rows.append([FIRST, SECOND])
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    expected = "rows.jsonl: No space left on device; 1 rows are safe, the same command goes on"
-    with pytest.raises(RunError, match=expected):
-        rows.append([SECOND])
-    assert rows.found == {4: FIRST}
+    with pytest.raises(RunError, match="No space left on device; 2 rows are safe, the same comm"):
+        rows.gather()
+    monkeypatch.undo()
+    assert text(tmp_path) == LINES
+    again = Rows(tmp_path, IDENTITY)
+    again.gather()
+    assert files(tmp_path) == ["rows.jsonl", "run.json"]
 
 
-def test_without_a_folder_rows_stay_in_memory(
+def test_without_a_folder_a_passing_one_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows: Any = Rows(None, IDENTITY)
+    rows = Rows(None, IDENTITY)
     rows.append([FIRST])
-    assert rows.found == {4: FIRST}
-    assert list(tmp_path.iterdir()) == []
+    folder = rows.folder
+    assert list(rows) == [FIRST]
+    assert files(folder) == ["rows.jsonl", "run.json"]
+    del rows
+    gc.collect()
+    assert not folder.exists()
+    assert files(tmp_path) == []
 
 
-def test_a_run_that_failed_at_once_has_no_claim(tmp_path: Path) -> None:
-    Rows(tmp_path, IDENTITY)
-    other = IDENTITY | {"seed": 77}
-    Rows(tmp_path, other).append([{"id": 0}])
-    assert json.loads((tmp_path / "run.json").read_text())["seed"] == 77
-    with pytest.raises(RunError, match="holds another run"):
-        Rows(tmp_path, IDENTITY)
+def test_several_processes_need_a_folder() -> None:
+    with pytest.raises(RunError, match="several processes need a folder that they share: give --o"):
+        Rows(None, IDENTITY, Share(1, 2))
+
+
+def test_the_rows_of_two_processes_are_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(share: Share) -> list[Mapping[str, Any]]:
+        rows = Rows(tmp_path, IDENTITY, share)
+        rows.append([{"id": 3 - n} for n in share.of(range(4))])
+        assert len(rows) == 2
+        rows.gather()
+        assert len(rows) == 4
+        return list(rows)
+
+    assert two.both(monkeypatch, run) == [[{"id": n} for n in range(4)]] * 2
+    assert text(tmp_path) == '{"id": 0}\n{"id": 1}\n{"id": 2}\n{"id": 3}\n'
+    assert files(tmp_path) == ["rows.jsonl", "run.json"]
+
+
+def test_one_process_goes_on_from_the_rows_of_two(tmp_path: Path) -> None:
+    Rows(tmp_path, IDENTITY).append([FIRST])
+    (tmp_path / "rows.1.jsonl").write_text(LINES.splitlines()[1] + '\n{"id": 7, "cut')
+    rows = Rows(tmp_path, IDENTITY)
+    assert list(rows) == [SECOND, FIRST]
+    rows.append([{"id": 2}])
+    rows.gather()
+    assert [row["id"] for row in rows] == [0, 2, 4]
+    assert files(tmp_path) == ["rows.jsonl", "run.json"]
+
+
+def test_joining_that_was_killed_is_done_again(tmp_path: Path) -> None:
+    """The joined file is in place, and the others are not gone yet."""
+    Rows(tmp_path, IDENTITY).append([SECOND, FIRST])
+    (tmp_path / "rows.1.jsonl").write_text(LINES.splitlines(keepends=True)[0])
+    (tmp_path / "rows.joined").write_text('{"id": 9')
+    rows = Rows(tmp_path, IDENTITY)
+    rows.gather()
+    assert list(rows) == [SECOND, FIRST]
+    assert text(tmp_path).count("\n") == 2
+    assert files(tmp_path) == ["rows.jsonl", "run.json"]
+
+
+def test_two_processes_are_refused_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Rows(tmp_path, IDENTITY).append([FIRST])
+    other = IDENTITY | {"seed": 1}
+    found = two.both(monkeypatch, lambda share: Rows(tmp_path, other, share))
+    assert [type(error) for error in found] == [RunError] * 2
+    assert str(found[0]) == str(found[1])
+    assert files(tmp_path) == ["rows.jsonl", "run.json"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from steer._eval import question_of
+from steer._tasks import question_of
 from steer.data import path_of
 
 KEYS = [

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 import quiz
-from steer._eval import Question, pairs_of, question_of
 from steer._files import read_rows
+from steer._tasks import Question, pairs_of, question_of
 from steer.attribution import Pair
 from steer.hooks import DataError
 
