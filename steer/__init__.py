@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._eval import Evaluation, Tuning, evaluate, sweep
     from ._load import load
     from ._methods import METHODS, extract
+    from ._tasks import TASKS
     from ._zoo import ZOO, pull
     from .attribution import Pair, caa, grains, repe
     from .hooks import (
@@ -72,6 +73,7 @@ _HOME = {
     "._eval": ("Evaluation", "Tuning", "evaluate", "sweep"),
     "._load": ("load",),
     "._methods": ("METHODS", "extract"),
+    "._tasks": ("TASKS",),
     "._zoo": ("ZOO", "pull"),
     ".attribution": ("Pair", "caa", "grains", "repe"),
     ".hooks": (
@@ -133,6 +135,7 @@ __all__ = [
     "LAST",
     "METHODS",
     "PROMPT",
+    "TASKS",
     "TEXT",
     "ZOO",
     "DataError",

@@ -9,7 +9,8 @@ import steer.data
 import steer.hooks
 
 STEER = (
-    "ALL GENERATED IMAGE LAST METHODS PROMPT TEXT ZOO DataError DownloadError Evaluation Model "
+    "ALL GENERATED IMAGE LAST METHODS PROMPT TASKS TEXT ZOO DataError DownloadError Evaluation "
+    "Model "
     "ModelError Moments Pair Plan PlanError Recording RunError Site SiteError SiteTable Span "
     "SteerError TaskError Tuning ablate add affine after any_of attach attn_out caa capture clamp "
     "embed evaluate extract final first grains heads load masked mlp_out moments positions "
@@ -29,12 +30,17 @@ ATTRIBUTION = (
     "Aggregate Pair PairLike Scored answer_ids as_pairs caa grains integrated_gradients mean "
     "preference principal repe"
 )
+JUDGES = (
+    "REFUSAL_QUESTION TRUTH_QUESTION Exchange Judge agreement degenerate endpoint judge_of "
+    "phrases refuses repetition verdict with_references"
+)
 PINNED = {
     "steer": STEER.split(),
     "steer.hooks": HOOKS.split(),
     "steer.attribution": ATTRIBUTION.split(),
     "steer.data": ["path_of"],
     "steer.interop": ["SteeredLM"],
+    "steer.judges": JUDGES.split(),
 }
 modules = pytest.mark.parametrize("name", PINNED)
 
