@@ -69,6 +69,8 @@ class Head:
                 own = self.hf(**given, use_cache=False).logits.float()
         finally:
             handle.remove()
+        if not own.isfinite().all():
+            return  # a plan is attached that makes the model overflow: nothing to compare
         found = self._logits(read[-1]).to(own.device)
         if not torch.allclose(found, own, rtol=0.02, atol=0.02 * float(own.abs().max())):
             raise ModelError(

@@ -73,7 +73,7 @@ def command() -> str:
 def costs_of(given: list[str] | None, task: str) -> list[str]:
     """The other tasks to measure under the same plan: `kl` unless the user says otherwise."""
     if given is None:
-        return [] if task in ("kl", "perplexity") else ["kl=neutral:48"]
+        return [] if task in ("kl", "perplexity") else ["kl=neutral:12-60"]
     return [cost for cost in given if cost != "none"]
 
 

@@ -41,6 +41,18 @@ def columns_of(
     return found
 
 
+def in_both(metric: Metric, after: Column, before: Column) -> tuple[Column, Column]:
+    """Both columns on the items that have a value under both arms.
+
+    A verdict may be missing in one arm; then the item is no pair. Weights of their own, as in an
+    F1, say themselves what takes part.
+    """
+    if metric.weight is not None:
+        return after, before
+    both = after.takes_part & before.takes_part
+    return after.only(both), before.only(both)
+
+
 def transform_of(metric: Metric) -> Transform | None:
     """What makes the metric of its mean."""
     return np.exp if metric.exponential else None

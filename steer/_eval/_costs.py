@@ -33,7 +33,7 @@ def cost_jobs(job: Job, costs: Sequence[str], parts: Sequence[Part]) -> dict[str
 
 
 def _cost_job(job: Job, cost: str, plan: Plan | None, name: str) -> Job:
-    task, data, limit = parsed(cost)
+    task, data, skip, limit = parsed(cost)
     setting = job.setting
     about = task_of(task)
     folder = re.sub(r"[^\w-]", "-", name)
@@ -52,23 +52,26 @@ def _cost_job(job: Job, cost: str, plan: Plan | None, name: str) -> Job:
             batch_tokens=setting.batch_tokens,
             progress=setting.progress,
         ),
-        data_of(about, data, limit, seed=setting.seed),
+        data_of(about, data, limit, seed=setting.seed, skip=skip),
         plan,
         folder=None if job.folder is None else job.folder / "costs" / folder,
         share=job.share,
     )
 
 
-def parsed(cost: str) -> tuple[str, str | None, int | None]:
-    """Task, data and limit of `task`, `task=data` or `task=data:limit`.
+def parsed(cost: str) -> tuple[str, str | None, int, int | None]:
+    """Task, data, items to skip and items to take of `task`, `task=data` or `task=data:limit`.
+
+    `task=data:12-60` takes the items from number 12 to 59.
 
     Raises:
-        DataError: an empty task or data.
+        DataError: an empty task or data, or an empty range.
     """
-    task, equals, data = cost.partition("=")
-    head, colon, last = data.rpartition(":")
-    limit = int(last) if colon and last.isdigit() else None
-    data = head if limit is not None else data
-    if not task or (equals and not data):
-        raise DataError(f"cost {cost!r}: expected TASK, TASK=DATA or TASK=DATA:LIMIT")
-    return task, data or None, limit
+    task, equals, rest = cost.partition("=")
+    found = re.fullmatch(r"(.*?)(?::(?:(\d+)-)?(\d+))?", rest)
+    data, first, last = found.groups() if found else (rest, None, None)
+    skip = int(first or 0)
+    limit = None if last is None else int(last) - skip
+    if not task or (equals and not data) or (first is not None and limit is not None and limit < 1):
+        raise DataError(f"cost {cost!r}: expected TASK, TASK=DATA, TASK=DATA:N or TASK=DATA:N-M")
+    return task, data or None, skip, limit

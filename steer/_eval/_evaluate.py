@@ -18,6 +18,7 @@ from ._report import write_report
 from ._rows import Rows
 from ._run import Part, run_parts
 from ._summary import summarise
+from ._tune import overlap
 from ._tuning import Tuning
 
 
@@ -174,6 +175,8 @@ def reported(
     seconds = time.monotonic() - started
     summary = summarise(rows, job.task, parts, job.identity, seconds)
     summary |= {"costs": briefs, **(more or {})}
+    if shared := sum(overlap(job.pairs, part.items) for part in parts if job.pairs):
+        summary["notes"].append(f"{shared} reported items occur in the pairs that were learnt from")
     if (folder := job.folder) is not None:
         job.share.once(lambda: write_report(folder, summary))
     plans = {name: plan for name, plan in parts[0].arms.items() if plan is not None}

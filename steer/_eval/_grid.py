@@ -58,7 +58,7 @@ class Grid(NamedTuple):
                 if kept is not None:
                     kept.append(new[-1:])
         everyone = self.share.all(new)
-        self._join(kept, everyone[len(new) :])
+        self.share.once(lambda: self._join(kept))
         done |= {_point(row): row["results"] for row in everyone}
         return {point: done[point] for point in plans}
 
@@ -89,17 +89,19 @@ class Grid(NamedTuple):
                 found.append(_numbers(self.task.metrics, result))
         return found
 
-    def _join(self, kept: Log | None, theirs: list[dict[str, Any]]) -> None:
-        """Move what the other processes found to the log of the first."""
-        if self.log is None or kept is None or self.share.world == 1:
+    def _join(self, kept: Log | None) -> None:
+        """Move what the logs of the other processes hold to the log of the first.
+
+        They hold more than was measured now if a run of several processes was killed.
+        """
+        if self.log is None or kept is None or not (others := every_log(self.log)[1:]):
             return
-        log = self.log
-
-        def join() -> None:
-            kept.append(theirs)
-            drop_others(log)
-
-        self.share.once(join)
+        known = {(_point(row), row["rung"]) for row in kept}
+        for path in others:
+            missing = {(_point(row), row["rung"]): row for row in Log(path)}
+            kept.append([row for key, row in missing.items() if key not in known])
+            known |= missing.keys()
+        drop_others(self.log)
 
     def means(self, plans: Mapping[Point, Plan | None], items: Sequence[Item]) -> list[Result]:
         """Each point with the task's metrics, in the order of the points."""

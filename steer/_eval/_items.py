@@ -3,12 +3,13 @@
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 from steer._sources import NAMED, table
 from steer._tasks import Item, Task
-from steer.hooks import DataError
+from steer.hooks import DataError, RunError
 
 from ._spool import Spool
 
@@ -62,6 +63,7 @@ def data_of(
     limit: int | None = None,
     sample: int | None = None,
     seed: int = 0,
+    skip: int = 0,
 ) -> Data:
     """The items of a task, each looked at once.
 
@@ -71,10 +73,15 @@ def data_of(
         limit: only the first so many items.
         sample: only so many items, drawn by the seed and kept in order.
         seed: of the draw.
+        skip: leave out so many items at the beginning.
 
     Raises:
         DataError: no such data, or a row that cannot be used; names the row.
     """
+    if missing := [name for name in task.needs if find_spec(name) is None]:
+        raise RunError(
+            f'{task.name}: needs {", ".join(missing)}; run: python -m pip install "steer[eval]"'
+        )
     for name, count in (("limit", limit), ("sample", sample)):
         if count is not None and count < 1:
             raise DataError(f"{task.name}: the {name} must be at least 1, got {count}")
@@ -91,7 +98,7 @@ def data_of(
             json.dumps(_placed(row, beside), ensure_ascii=False)
             for row in task.prepare(json.loads(text) for text in found.rows)
         )
-        numbers = _chosen(len(rows), limit, sample, seed)
+        numbers = [skip + n for n in _chosen(len(rows) - skip, limit, sample, seed)]
         items = Items(task, rows, numbers)
         if not items:
             raise DataError(f"no row is of use to {task.name}")

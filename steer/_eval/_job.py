@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from steer._judges import Judge, judge_of
 from steer._methods import method_of
+from steer._scoring import ready
 from steer._tasks import Setting, Task, task_of
 from steer._versions import versions
 from steer.attribution import Pair, PairLike, as_pairs
@@ -79,9 +82,26 @@ class Job:
                     f"{self.task.name} has no pairs to learn from; give --pairs FILE with prompt, "
                     "chosen and rejected"
                 )
+        if self.task.new_tokens is None:
+            ready(self.setting.model)
         with attach(self.setting.model, self.plan):
             pass
         self.arms(self.plan)
+        self._check_plan()
+        self._check_prompt()
+
+    def _check_plan(self) -> None:
+        for item in self.plan or ():
+            if item.rows is not None or item.span.masks:
+                raise PlanError(
+                    f"evaluate: the plan at {item.site} has a strength or mask for each row of a "
+                    "batch, but items are sorted into batches; give one for all"
+                )
+
+    def _check_prompt(self) -> None:
+        """A model without a chat template is refused before anything is run."""
+        if self.task.new_tokens is not None and self.setting.prompt == "chat":
+            self.setting.model.chat("")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -99,7 +119,8 @@ class Job:
             "prompt": setting.prompt,
             "system": setting.system,
             "max_new_tokens": setting.max_new_tokens if self.task.new_tokens else None,
-            "judges": list(setting.judges),
+            "tokenizer": _tokenizer(setting.model),
+            "judges": dict(setting.judged_by),
             "batch_tokens": setting.batch_tokens,
             "plan": None if self.plan is None else self.plan.hash,
             "methods": list(self.methods),
@@ -215,6 +236,7 @@ def setting_of(
         )
     if batch_tokens < 1:
         raise DataError(f"evaluate: batch_tokens must be at least 1, got {batch_tokens}")
+    made, judged_by = _judges_of(task, judges, model.device)
     return Setting(
         model,
         prompt,
@@ -222,22 +244,44 @@ def setting_of(
         seed,
         batch_tokens,
         max_new_tokens or task.new_tokens or 0,
-        _judges_of(task, judges),
+        made,
+        judged_by,
         progress,
     )
 
 
 def _judges_of(
-    task: Task, judges: Sequence[str] | Mapping[str, Judge] | None
-) -> Mapping[str, Judge]:
+    task: Task, judges: Sequence[str] | Mapping[str, Judge] | None, device: torch.device
+) -> tuple[Mapping[str, Judge], Mapping[str, str | None]]:
+    """The judges by name, and what tells each from another of the same name."""
     names = task.judges if judges is None else tuple(judges)
     if task.question is None and names:
         raise TaskError(f"eval: {task.name} needs no judge, got {', '.join(names)}")
-    if isinstance(judges, Mapping) or task.question is None:
-        return judges if isinstance(judges, Mapping) else {}
+    if isinstance(judges, Mapping):
+        return judges, {name: getattr(j, "__qualname__", None) for name, j in judges.items()}
+    if task.question is None:
+        return {}, {}
     from steer._load import load
 
-    return {name: judge_of(name, load=load, question=task.question) for name in names}
+    made: dict[str, Judge] = {}
+    judged_by: dict[str, str | None] = {}
+    for name in names:
+        judged_by[name] = None
+
+        def loaded(place: str, name: str = name) -> Model:
+            model = load(place, device=str(device))
+            judged_by[name] = weights_of(model.hf)
+            return model
+
+        made[name] = judge_of(name, load=loaded, question=task.question)
+    return made, judged_by
+
+
+def _tokenizer(model: Model) -> str:
+    """A digest of what makes tokens of a text, and prompts of a message."""
+    tokenizer = model.tokenizer
+    probe = tokenizer("The quick brown fox; 12345 \u00e9\u4e2d.")["input_ids"]
+    return _digest([probe, len(tokenizer), str(tokenizer.chat_template)])[:12]
 
 
 def _counted(numbers: Sequence[int]) -> str:

@@ -12,13 +12,15 @@ INK, ACCENT, FAINT = "#334155", "#c2410c", "#94a3b8"
 
 
 def arms_plot(summary: Mapping[str, Any], count: int = 3) -> Figure:
-    """The first metrics of each arm, with their intervals."""
+    """The first metrics of each arm, with their intervals; empty if no item has a metric."""
     arms = {"base": summary["base"]}
     if "steered" in summary:
         arms["steered"] = summary["steered"]
         arms |= {name: other["value"] for name, other in summary["others"].items()}
     metrics = [metric["name"] for metric in summary["metrics"][:count]]
     figure = Figure(figsize=(9, 0.45 * len(arms) + 1), layout="constrained")
+    if not metrics:
+        return figure
     axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axis, metric in zip(axes, metrics, strict=True):
         _dots(axis, [values[metric] for values in arms.values()])

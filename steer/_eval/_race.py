@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from steer._stats import Column, difference, holm
+from steer._stats import Column, difference, holm, paired_t
 from steer._tasks import Item, Metric, Result
 from steer.hooks import Plan
 
@@ -104,14 +104,21 @@ def _told(
 def _gain(
     mine: Column | None, theirs: Column | None, metric: Metric, seed: int
 ) -> dict[str, float]:
+    """The gain with its bootstrap interval, and a p that can be corrected for many plans.
+
+    A share's p is McNemar's. Another metric's is Student's, since the bootstrap's own is never
+    below one in its resamples, which Holm's correction multiplies by the number of plans.
+    """
     if mine is None or theirs is None:
         return dict.fromkeys(("gain", "low", "high", "p"), math.nan)
+    transform = transform_of(metric)
     told = difference(
         mine,
         theirs,
         seed,
         proportion=metric.proportion,
-        transform=transform_of(metric),
+        transform=transform,
         resamples=2000,
     )
-    return {"gain": told.value, "low": told.low, "high": told.high, "p": told.p}
+    p = told.p if metric.proportion else paired_t(mine, theirs, transform)
+    return {"gain": told.value, "low": told.low, "high": told.high, "p": p}

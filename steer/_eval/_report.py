@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from steer._files import write_text
+from steer.hooks import RunError
 
 from ._plots import arms_plot, heat_map, svg, trade_off
 from ._table import Table, caution, tables, title
@@ -128,5 +129,11 @@ def write_report(folder: Path, summary: Mapping[str, Any], command: str | None =
         command: the command that gives them again.
     """
     whole = dict(summary) | ({"command": command} if command else {})
-    write_text(folder / "summary.json", json.dumps(whole, indent=1) + "\n")
-    write_text(folder / "report.html", html([whole]))
+    try:
+        write_text(folder / "summary.json", json.dumps(whole, indent=1) + "\n")
+        write_text(folder / "report.html", html([whole]))
+    except OSError as error:
+        raise RunError(
+            f"cannot write the report to {folder}: {error.strerror or error}; the rows are safe, "
+            "the same command goes on from there"
+        ) from error

@@ -8,7 +8,7 @@ from steer._judges import agreement
 from steer._stats import difference, estimate
 from steer._tasks import Metric, Task
 
-from ._columns import Columns, columns_of, transform_of
+from ._columns import Columns, columns_of, in_both, transform_of
 from ._rows import Rows
 from ._run import Part
 
@@ -55,6 +55,7 @@ def summarise(
     summary["chosen"] = _chosen(parts)
     if task.question is not None:
         summary["agreement"] = _agreement(rows, list(arms))
+    summary["notes"] = sorted({str(row["note"]) for row in rows if "note" in row})
     summary["examples"] = _examples(rows, "steered" in arms)
     return summary | {k: v for k, v in identity.items() if k not in summary}
 
@@ -72,11 +73,9 @@ class _Telling:
             # The mean of several random arms is no proportion of items any more.
             proportion = m.proportion and arm != "random"
             column = self._columns[arm, m.name]
-            found[m.name] = _plain(
-                estimate(
-                    column, self._seed, proportion=proportion, transform=transform_of(m)
-                )._asdict()
-            )
+            told = estimate(column, self._seed, proportion=proportion, transform=transform_of(m))
+            # How many items have a value: a judge may not have said, or the item not ask for it.
+            found[m.name] = _plain(told._asdict()) | {"items": int(column.takes_part.sum())}
         return found
 
     def gain(self, arm: str, over: str) -> Numbers:
@@ -84,7 +83,7 @@ class _Telling:
         found = {}
         for m in self._metrics:
             proportion = m.proportion and "random" not in (arm, over)
-            after, before = self._columns[arm, m.name], self._columns[over, m.name]
+            after, before = in_both(m, self._columns[arm, m.name], self._columns[over, m.name])
             told = difference(
                 after, before, self._seed, proportion=proportion, transform=transform_of(m)
             )

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 from steer._judges import Judge
 from steer._tasks import Metric
 from steer.attribution import Pair, PairLike
-from steer.hooks import DataError, Model, Plan, as_model
+from steer.hooks import DataError, Model, Plan, RunError, as_model
 
 from ._costs import cost_jobs
 from ._evaluate import Evaluation, reported
@@ -20,7 +21,7 @@ from ._job import Job, job_of
 from ._race import race
 from ._rows import Rows
 from ._run import Part
-from ._tune import Tuner
+from ._tune import Tuner, loaded
 from ._tuning import Tuning
 
 
@@ -115,9 +116,23 @@ def sweep(
     swept = {"rungs": rungs, "side": side, "side_limit": side_limit}
     measured = {} if beside is None else {"side_data": beside.data.sha256}
     rows = Rows(job.folder, job.identity | {"sweep": swept | measured}, job.share)
+    job.share.once(lambda: _free(job))
     part, found = _searched(job, beside, rungs, side_limit)
     job.share.once(lambda: _keep(job, found["best"]["method"], part))
     return reported(job, rows, [part], costs, started, {"sweep": swept | found})
+
+
+def _free(job: Job) -> None:
+    """Refuse a folder whose plans the sweep would not overwrite, before it begins.
+
+    Raises:
+        RunError: there is one.
+    """
+    if job.folder is None or (job.folder / "sweep.grid.jsonl").exists():
+        return
+    for path in (job.folder / f"{method}.safetensors" for method in job.methods):
+        if path.exists():
+            raise RunError(f"{path} is not what this run made; move it, or choose another --out")
 
 
 def _searched(
@@ -136,7 +151,10 @@ def _searched(
     grid = Grid(job.task, job.setting, _log(job, "sweep"), job.share)
     raced = race(grid, kept, list(judges), metric, rungs)
     best = _point(best_of(raced.finished, metric))
-    shuffled = tuner.shuffled(best.method, learned, best.layer, best.strength)
+    shuffled = tuner.kept(
+        f"{best.method}.shuffled",
+        partial(tuner.shuffled, best.method, learned, best.layer, best.strength),
+    )
     name = None if beside is None else f"side: {beside.task.main.name}"
     dropped = [point._asdict() for point in plans if point not in kept]
     found = {
@@ -157,7 +175,9 @@ def _searched(
 def _plans(job: Job, tuner: Tuner, learned: list[Pair]) -> dict[Point, Plan]:
     plans = {}
     for method in job.methods:
-        whole = tuner.extracted(method, learned, job.tuning.layers_in(job.setting.model))
+        layers = job.tuning.layers_in(job.setting.model)
+        make = partial(tuner.extracted, method, learned, layers)
+        whole = tuner.kept(f"{method}.extracted", make)
         for layer in whole.layers:
             for strength in job.tuning.strengths:
                 plans[Point(method, layer, strength)] = whole.only(layer).at(strength)
@@ -191,9 +211,18 @@ def _within(
 
 
 def _keep(job: Job, method: str, part: Part) -> None:
-    """The confirmed plan as a file."""
-    if job.folder is not None and (plan := part.arms["steered"]) is not None:
-        plan.save(job.folder / f"{method}.safetensors")
+    """The confirmed plan as a file.
+
+    Raises:
+        RunError: there is another one.
+    """
+    if job.folder is None or (plan := part.arms["steered"]) is None:
+        return
+    path = job.folder / f"{method}.safetensors"
+    if path.exists():
+        loaded(path, plan.hash)
+    else:
+        plan.save(path)
 
 
 def _point(row: Mapping[str, Any]) -> Point:

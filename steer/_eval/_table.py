@@ -122,11 +122,41 @@ def title(summary: Mapping[str, Any]) -> str:
 
 
 def caution(summary: Mapping[str, Any]) -> str | None:
-    """Which controls a gain was not held against; None if none is missing."""
+    """What a reader must know before the numbers; None if there is nothing."""
     absent: Sequence[str] = summary.get("absent_controls", [])
-    if not absent:
-        return None
-    return f"Not held against {', '.join(absent)}: a gain may be due to what they would show."
+    told = [f"Not held against {', '.join(absent)}: a gain may be due to what they would show."]
+    told = [*(told if absent else []), *_cut(summary), *_unjudged(summary)]
+    told += [f"Note: {note}." for note in summary.get("notes", [])]
+    return " ".join(told) or None
+
+
+def _values(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The estimates of every arm by name."""
+    arms = {arm: summary[arm] for arm in ("base", "steered") if arm in summary}
+    return arms | {name: other["value"] for name, other in summary.get("others", {}).items()}
+
+
+def _cut(summary: Mapping[str, Any]) -> list[str]:
+    """Whether many answers were cut off: what they would have said is not scored."""
+    shares = {arm: v["cut"]["value"] for arm, v in _values(summary).items() if "cut" in v}
+    worst = max((share for share in shares.values() if share), default=0.0)
+    if worst <= 0.05:
+        return []
+    told = ", ".join(f"{arm} {share:.0%}" for arm, share in shares.items() if share is not None)
+    limit = summary.get("max_new_tokens")
+    return [f"Cut off after {limit} tokens: {told} of the answers; see --max-new-tokens."]
+
+
+def _unjudged(summary: Mapping[str, Any]) -> list[str]:
+    """Under which arms the first judge did not say of every answer."""
+    missing = {
+        arm: summary["items"] - values[name]["items"]
+        for arm, values in _values(summary).items()
+        for name in ("refused", "judged_true", "judged_invented")
+        if name in values and arm != "random"
+    }
+    told = ", ".join(f"{arm} {count}" for arm, count in missing.items() if count)
+    return [f"Without a verdict of the first judge: {told} answers."] if told else []
 
 
 def _steered(summary: Mapping[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steer._files import write_text
+from steer._files import sha256, write_text
 from steer._methods import extract
-from steer._tasks import Setting, Task
+from steer._tasks import Item, Setting, Task
 from steer.attribution import Pair
 from steer.hooks import DataError, Plan, PlanError, RunError
 
@@ -56,7 +57,7 @@ class Tuner(NamedTuple):
             return known
         pairs, judges = self.divided(items)
         layers = self.tuning.layers_in(self.setting.model)
-        plan = self.extracted(method, pairs, layers)
+        plan = self.kept(f"{name}.extracted", partial(self.extracted, method, pairs, layers))
         tries = {
             Point(method, layer, strength): plan.only(layer).at(strength)
             for layer in plan.layers
@@ -97,10 +98,26 @@ class Tuner(NamedTuple):
 
     def extracted(self, method: str, pairs: Sequence[Pair], layers: Sequence[int]) -> Plan:
         """The method's plan from pairs, at strength 1."""
-        options = {"batch_tokens": self.setting.batch_tokens}
+        options: dict[str, Any] = {"batch_tokens": self.setting.batch_tokens}
+        options |= {"seed": self.setting.seed}
         options |= self.tuning.options.get(method, {})
         show = self.setting.progress and self.share.first
         return extract(method, self.setting.model, pairs, layers, progress=show, **options)
+
+    def kept(self, name: str, make: Callable[[], Plan]) -> Plan:
+        """The plan of that name in the folder, which the first process makes if there is none.
+
+        Made twice it need not be the same to the last bit, so every process, and the same command
+        when it goes on, takes what was saved.
+
+        Raises:
+            RunError: the folder holds something else under that name, or cannot be written.
+        """
+        if self.folder is None:
+            return make()
+        path, vouching = (self.folder / f"{name}{end}" for end in (_KINDS[0], ".json"))
+        self.share.once(lambda: _made(path, vouching, make))
+        return loaded(path, _vouched(vouching)["plan"])
 
     def _known(self, name: str) -> Tuned | None:
         if self.folder is None:
@@ -127,14 +144,69 @@ class Tuner(NamedTuple):
         found.plan.save(self.folder / f"{name}{_KINDS[0]}")
         found.shuffled.save(self.folder / f"{name}{_KINDS[1]}")
         # Written last, so it vouches for the plans.
-        vouched, path = found.how | {"shuffled": found.shuffled.hash}, self.folder / f"{name}.json"
-        try:
-            write_text(path, json.dumps(vouched, indent=1) + "\n")
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        _vouch(self.folder / f"{name}.json", found.how | {"shuffled": found.shuffled.hash})
 
 
 _KINDS = (".safetensors", ".shuffled.safetensors")
+
+
+def _made(path: Path, vouching: Path, make: Callable[[], Plan]) -> None:
+    """Make a plan and save it, unless this run did."""
+    # Another run may have had the folder, if it ended before it measured anything.
+    claim = path.parent / "run.json"
+    run = sha256(claim) if claim.exists() else None
+    if vouching.exists() and _vouched(vouching)["run"] == run:
+        return
+    plan = make()
+    plan.save(path)
+    _vouch(vouching, {"plan": plan.hash, "run": run})  # written last, so it vouches for the plan
+
+
+def _vouch(path: Path, told: Mapping[str, Any]) -> None:
+    try:
+        write_text(path, json.dumps(told, indent=1) + "\n")
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _vouched(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: found[name] for name in ("plan", "run")}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunError(f"{path} is damaged ({error}); choose another --out") from error
+
+
+def loaded(path: Path, known: str) -> Plan:
+    """The plan in a file, if its hash is the one that is known.
+
+    Raises:
+        RunError: it is another plan, or none.
+    """
+    try:
+        plan = Plan.load(path)
+    except PlanError as error:
+        raise RunError(f"{path} is damaged ({error}); choose another --out") from error
+    if plan.hash != known:
+        raise RunError(f"{path} is not what this run made; choose another --out")
+    return plan
+
+
+def overlap(pairs: Sequence[Pair], items: Iterable[Item]) -> int:
+    """How many items a method learned from: their question stands in the prompt of a pair.
+
+    Case and white space do not matter. Items without a question or prompt are not counted.
+    """
+    prompts = {_words(pair.prompt) for pair in pairs}
+    everything = "\n".join(sorted(prompts))
+    texts = (item.shown.get("question") or item.shown.get("prompt") for item in items)
+    asked = [_words(text) for text in texts if isinstance(text, str)]
+    return sum(bool(text) and (text in prompts or text in everything) for text in asked)
+
+
+def _words(text: str) -> str:
+    """The words with single spaces, so that no text spans two lines."""
+    return " ".join(text.casefold().split())
 
 
 def shuffled_labels(pairs: Sequence[Pair], seed: int) -> list[Pair]:

@@ -1,7 +1,7 @@
 """Runs a model over many items: choices, continuations and texts, in batches by token count."""
 
 from ._answers import Answer, Asked, answers
-from ._choices import score_choices
+from ._choices import ready, score_choices
 from ._primer import Primer, primed
 from ._texts import Compared, compare
 
@@ -13,5 +13,6 @@ __all__ = [
     "answers",
     "compare",
     "primed",
+    "ready",
     "score_choices",
 ]

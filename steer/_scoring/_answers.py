@@ -13,6 +13,17 @@ from ._halving import halving
 
 _HELD = 16  # cached tokens for each token of a batch
 
+# Greedy and nothing else, whatever the checkpoint's own generation_config asks for.
+_PLAIN = {
+    "do_sample": False,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+}
+
 
 class Asked(NamedTuple):
     """A prompt as the model will see it, with the image it is about if there is one."""
@@ -59,7 +70,7 @@ def answers(
         prompts: what is asked.
         plans: one entry an arm; None is the unsteered model.
         max_new_tokens: at most so many tokens each.
-        batch_tokens: tokens in a prefill; sixteen times as many may be cached.
+        batch_tokens: a sixteenth of the tokens of a batch, prompts and answers together.
 
     Returns:
         For each plan the answers, in the order of the prompts.
@@ -76,10 +87,7 @@ def answers(
         batch = _batch(model, [prompts[row.prompt] for row in group])
         with attach(model, _shared([plans[row.plan] for row in group])):
             out = model.hf.generate(
-                **batch,
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=model.pad_id,
+                **batch, **_PLAIN, max_new_tokens=max_new_tokens, pad_token_id=model.pad_id
             )
         new = out[:, batch["input_ids"].shape[1] :]
         for row, answer in zip(group, _read(model, new), strict=True):
@@ -106,6 +114,7 @@ def _batch(model: Model, asked: Sequence[Asked]) -> dict[str, Tensor]:
     images = [[_opened(one.image)] if one.image else [] for one in asked]
     found: dict[str, Any] = model.processor(
         text=[one.text for one in asked],
+        add_special_tokens=not all(_begun(model, one.text) for one in asked),
         images=images,
         padding=True,
         padding_side="left",
@@ -116,6 +125,12 @@ def _batch(model: Model, asked: Sequence[Asked]) -> dict[str, Tensor]:
         name: value.to(model.device, model.dtype if name in floats else None)
         for name, value in found.items()
     }
+
+
+def _begun(model: Model, text: str) -> bool:
+    """Whether a chat template has put the start token there already."""
+    start = model.tokenizer.bos_token
+    return bool(start) and text.startswith(start)
 
 
 def _opened(path: Path) -> Any:

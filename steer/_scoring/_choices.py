@@ -70,6 +70,13 @@ def takes_trees(model: Model, longest: int) -> bool:
     return _CHECKED[model.hf]
 
 
+@torch.no_grad()
+def ready(model: Model) -> None:
+    """Find out what there is to know of a model before any plan is attached to it."""
+    model.logits(torch.zeros(1, model.d_model, dtype=model.dtype, device=model.device))
+    takes_trees(model, 8)
+
+
 def _agrees(model: Model) -> bool:
     prompt, choices = [5, 6, 7], [[8, 9, 10], [8, 11, 12, 13], [14, 15]]
     try:

@@ -8,10 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steer.hooks import Model, Plan, attach, by_tokens
+from steer.hooks import prompts as told
 
 from ._halving import halving
 
 _SLICE = 128  # states whose logits are in memory at a time
+
+WORST = 100.0
+"""Nats of a token that the model holds for impossible, or for which it gives no number at all."""
 
 
 class Compared(NamedTuple):
@@ -56,7 +60,8 @@ def compare(
             if plan is None:
                 states = base
             else:
-                with attach(model, plan):
+                # A text is what the model might have said: its first token stands for the prompt.
+                with attach(model, plan), told([1] * len(group), batch["input_ids"]):
                     states = model.anatomy.decoder(**batch, use_cache=False).last_hidden_state
             for i, row in zip(group, _compared(model, batch, base, states), strict=True):
                 found[name][i] = row
@@ -82,12 +87,17 @@ def _compared(
         some = slice(start, start + _SLICE)
         now = model.logits(after[some]).log_softmax(-1)
         then = now if same else model.logits(before[some]).log_softmax(-1)
-        nll = -now.gather(1, target[some].unsqueeze(1)).squeeze(1)
-        kl = torch.zeros_like(nll) if same else (then.exp() * (then - now)).sum(-1)
-        agreed = (now.argmax(-1) == then.argmax(-1)).to(nll.dtype)
-        sums.index_add_(0, owner[some], torch.stack([nll, kl, agreed], 1).double())
+        nll = _bounded(-now.gather(1, target[some].unsqueeze(1)).squeeze(1))
+        kl = torch.zeros_like(nll) if same else _bounded((then.exp() * (then - now)).sum(-1))
+        agreed = (now.argmax(-1) == then.argmax(-1)) & now.isfinite().any(-1)
+        sums.index_add_(0, owner[some], torch.stack([nll, kl, agreed.to(nll.dtype)], 1).double())
     counts = where.sum(1).tolist()
     return [
         Compared(count, nll, max(kl, 0.0), round(agreed))
         for count, (nll, kl, agreed) in zip(counts, sums.tolist(), strict=True)
     ]
+
+
+def _bounded(nats: Float[Tensor, " tokens"]) -> Float[Tensor, " tokens"]:
+    """No more than `WORST`, which a model that has overflowed gets as well."""
+    return nats.nan_to_num(nan=WORST, posinf=WORST).clamp(max=WORST)

@@ -18,6 +18,7 @@ FLUENCY = (
     Metric("degenerate", "answers that are empty, loop or are gibberish", "lower"),
     Metric("repetition", "share of repeated word 4-grams", "lower", proportion=False),
     Metric("tokens", "length of the answer", proportion=False),
+    Metric("cut", "answers that the token limit cut off", "lower"),
 )
 """What is measured of every answer."""
 
@@ -55,7 +56,11 @@ def _turn(setting: Setting, answer: Answer) -> Answer:
     """Without the next question, with which models go on after an answer in a Q/A format."""
     if setting.prompt not in TEMPLATES:
         return answer
-    return answer._replace(text=re.split(r"(?:^|\n)Q:", answer.text)[0].strip())
+    text = re.split(r"(?:^|\n)Q:", answer.text)[0].strip()
+    if text == answer.text:
+        return answer
+    tokens = len(setting.model.token_ids(text, start=False))
+    return answer._replace(text=text, tokens=tokens, ended=True)
 
 
 def _fluency(answer: Answer) -> Result:
@@ -65,6 +70,6 @@ def _fluency(answer: Answer) -> Result:
         **({"why": reason} if reason else {}),
         "repetition": round(repetition(answer.text), 4),
         "tokens": answer.tokens,
-        "ended": answer.ended,
+        "cut": float(not answer.ended),
         "answer": answer.text,
     }

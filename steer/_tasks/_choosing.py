@@ -1,5 +1,6 @@
 """Measures tasks whose items are choices to be scored."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,13 +26,14 @@ Score = Callable[[Any, list[float]], Result]
 """The metrics of an item from the log-probability of each choice."""
 
 
-def choosing(form: Form, score: Score, head: Callable[[Setting], str]) -> Measure:
+def choosing(form: Form, score: Score, head: Callable[[Setting], str], broken: Result) -> Measure:
     """A measure that scores every choice of every item under every arm.
 
     Args:
         form: the prompt and choices of an item.
         score: the metrics from their log-probabilities.
         head: what all prompts begin with.
+        broken: the metrics where scores are no numbers, as of a model that a plan made overflow.
     """
 
     def measure(setting: Setting, items: Sequence[Any], arms: Arms) -> dict[str, list[Result]]:
@@ -48,7 +50,10 @@ def choosing(form: Form, score: Score, head: Callable[[Setting], str]) -> Measur
                     primer=setting.primer(plan, shared, longest),
                     batch_tokens=setting.batch_tokens,
                 )
-            found[name] = [score(item, row) for item, row in zip(items, scores, strict=True)]
+            found[name] = [
+                score(item, row) if all(map(math.isfinite, row)) else dict(broken)
+                for item, row in zip(items, scores, strict=True)
+            ]
         return found
 
     return measure

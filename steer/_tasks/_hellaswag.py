@@ -82,6 +82,6 @@ HELLASWAG = Task(
         Metric("acc", "likeliest ending is right", "higher"),
     ),
     item=_item,
-    measure=choosing(_form, _score, lambda _: ""),
+    measure=choosing(_form, _score, lambda _: "", {"acc": 0.0, "acc_norm": 0.0}),
     prompts=("plain",),
 )

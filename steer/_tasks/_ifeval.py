@@ -62,7 +62,8 @@ IFEVAL = Task(
     ),
     item=_item,
     measure=answering(score_ifeval),
-    chunk=16,
-    new_tokens=256,
+    chunk=20,
+    new_tokens=1280,
+    needs=("langdetect",),
     randoms=2,
 )

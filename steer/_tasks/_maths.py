@@ -74,4 +74,6 @@ MATH500 = replace(
     source="test.jsonl of MATH-500 (github.com/openai/prm800k), as --data FILE",
     item=_math,
     measure=answering(score_math),
+    new_tokens=512,
+    needs=("math_verify",),
 )

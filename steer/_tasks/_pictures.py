@@ -45,10 +45,11 @@ def _said(present: bool, answer: str) -> Result:
     yes = not no
     hit, weight = float(yes and present), (yes + present)
     return {
-        "correct": float(yes == present),
-        "said_yes": float(yes),
+        "accuracy": float(yes == present),
+        "yes_ratio": float(yes),
         "invented": None if present else float(yes),
-        "found": float(yes) if present else None,
+        "recall": float(yes) if present else None,
+        "present": float(present),
         "hit": hit,
         "weight": float(weight),
     }
@@ -68,11 +69,19 @@ POPE = Task(
     source="JSONL with question, label (yes, no), image (a path) and category, as --data FILE",
     licence="MIT (POPE); its pictures have their own",
     metrics=(
-        Metric("correct", "right answers", "higher"),
+        Metric("accuracy", "right answers", "higher"),
         Metric("f1", "F1 of yes", "higher", proportion=False, value="hit", weight="weight"),
         Metric("invented", "absent objects that are affirmed", "lower"),
-        Metric("found", "present objects that are affirmed", "higher"),
-        Metric("said_yes", "answers that say yes"),
+        Metric(
+            "precision",
+            "affirmed objects that are present",
+            "higher",
+            proportion=False,
+            value="present",
+            weight="yes_ratio",
+        ),
+        Metric("recall", "present objects that are affirmed", "higher"),
+        Metric("yes_ratio", "answers that say yes"),
         *FLUENCY,
     ),
     item=_pope,

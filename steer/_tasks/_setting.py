@@ -41,6 +41,9 @@ class Setting:
     judges: Mapping[str, Judge] = field(default_factory=dict)
     """Judges of answers by name; the first decides."""
 
+    judged_by: Mapping[str, str | None] = field(default_factory=dict)
+    """What tells each judge from another of the same name, such as a digest of its weights."""
+
     progress: bool = False
     """Show bars."""
 

@@ -114,6 +114,9 @@ class Task:
     judges: tuple[str, ...] = ()
     """The judges by default."""
 
+    needs: tuple[str, ...] = ()
+    """Modules of the extra `eval` that its scorer imports."""
+
     randoms: int = 5
     """Random vectors that are measured beside a plan."""
 

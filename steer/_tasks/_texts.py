@@ -39,15 +39,21 @@ class Text:
 def windows(rows: Iterable[Row]) -> Iterator[Row]:
     """Texts cut at white space into windows.
 
-    Rows with a `line` number are the lines of one text (wikitext-2); otherwise each row is a text
-    of its own.
+    Rows with a `line` number, or with blank ones among them, are the lines of one text (wikitext-2
+    in a file and on the hub); otherwise each row is a text of its own.
     """
     rows = list(rows)
-    if rows and all("line" in row for row in rows):
-        rows = [{"text": "".join(f"{row.get('text', '')}\n" for row in rows)}]
+    lines = [str(row.get("text", "")) for row in rows]
+    if rows and all("line" in row or "text" in row for row in rows) and _are_lines(rows, lines):
+        whole = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+        rows = [{"text": whole}]
     for number, row in enumerate(rows):
         for piece in _cut(text_in(row, number, "text")):
             yield {"text": piece}
+
+
+def _are_lines(rows: list[Row], lines: list[str]) -> bool:
+    return all("line" in row for row in rows) or not all(line.strip() for line in lines)
 
 
 def _cut(text: str) -> Iterator[str]:

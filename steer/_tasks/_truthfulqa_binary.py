@@ -27,7 +27,11 @@ def _item(row: Row, number: int) -> Question:
     if true == false:
         raise DataError(f"row {number}: the true and the false answer are the same, {true!r}")
     labels = {true: True, false: False}
-    note = {} if named else {"false_is": "the first incorrect answer"}
+    note = (
+        {}
+        if named
+        else {"note": "no best incorrect answer in the data: the first incorrect one stands for it"}
+    )
     return replace(whole, mc1=labels, mc2=labels, note=note)
 
 
@@ -46,5 +50,5 @@ TRUTHFULQA_BINARY = replace(
         Metric("margin", "log-odds of the true answer", "higher", proportion=False),
     ),
     item=_item,
-    measure=choosing(form, _score, head),
+    measure=choosing(form, _score, head, {"correct": 0.0, "margin": -100.0}),
 )

@@ -22,10 +22,16 @@ def run(
     **options: Any,
 ) -> Evaluation:
     """A sweep on data that it writes into the folder."""
+    given = written(folder, texts) | options
+    return sweep(tiny.model(), "truthfulqa", methods, **given)
+
+
+def written(folder: Path, texts: Sequence[str] = TEXTS) -> dict[str, Any]:
+    """The options of a small sweep, whose data it writes into the folder."""
     path = folder / "texts.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    given: dict[str, Any] = {"tuning": TUNING, "side": f"kl={path}", "randoms": 1} | options
-    return sweep(tiny.model(), "truthfulqa", methods, data=quiz.write(folder), **given)
+    about = {"tuning": TUNING, "side": f"kl={path}", "randoms": 1}
+    return about | {"data": quiz.write(folder)}
 
 
 def plain(found: Evaluation) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def places(tmp_path: Path, saved: Path, pairs: Path) -> dict[str, Path]:
         (f"{QUIZ} --cost kl", "evaluate: costs are those of a plan; give a plan or a method"),
         (
             f"{QUIZ} --plan {{plan}} --cost kl=",
-            "cost 'kl=': expected TASK, TASK=DATA or TASK=DATA:LIMIT",
+            "cost 'kl=': expected TASK, TASK=DATA, TASK=DATA:N or TASK=DATA:N-M",
         ),
         (
             "eval refusal --model {saved} --method caa",

@@ -85,10 +85,10 @@ def test_choices(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), {"prompt": "chat", "max_new_tokens": 3, "judges": ["phrases"], "controls": 2}),
+        ((), {"prompt": "chat", "max_new_tokens": 3, "judges": {"phrases": None}, "controls": 2}),
         (("--system", "Is it ?"), {"system": "Is it ?"}),
         (("--prompt", "plain"), {"prompt": "plain"}),
-        (("--judge", "phrases", "--judge", "phrases"), {"judges": ["phrases"]}),
+        (("--judge", "phrases", "--judge", "phrases"), {"judges": {"phrases": None}}),
         (("--data", "requests"), {"origin": "built-in requests"}),
     ],
 )

@@ -142,22 +142,23 @@ def test_a_cost_on_other_data_is_another_run(tmp_path: Path, text: Path) -> None
 @pytest.mark.parametrize(
     ("cost", "found"),
     [
-        ("kl", ("kl", None, None)),
-        ("hellaswag=a.jsonl", ("hellaswag", "a.jsonl", None)),
-        ("hellaswag=a.jsonl:100", ("hellaswag", "a.jsonl", 100)),
-        ("toxicchat=hub:lmsys/toxic-chat", ("toxicchat", "hub:lmsys/toxic-chat", None)),
-        ("toxicchat=hub:lmsys/toxic-chat:50", ("toxicchat", "hub:lmsys/toxic-chat", 50)),
-        ("pope=C:\\x.jsonl:5", ("pope", "C:\\x.jsonl", 5)),
-        ("refusal=a=b.jsonl", ("refusal", "a=b.jsonl", None)),
+        ("kl", ("kl", None, 0, None)),
+        ("hellaswag=a.jsonl", ("hellaswag", "a.jsonl", 0, None)),
+        ("hellaswag=a.jsonl:100", ("hellaswag", "a.jsonl", 0, 100)),
+        ("toxicchat=hub:lmsys/toxic-chat", ("toxicchat", "hub:lmsys/toxic-chat", 0, None)),
+        ("toxicchat=hub:lmsys/toxic-chat:50", ("toxicchat", "hub:lmsys/toxic-chat", 0, 50)),
+        ("pope=C:\\x.jsonl:5", ("pope", "C:\\x.jsonl", 0, 5)),
+        ("refusal=a=b.jsonl", ("refusal", "a=b.jsonl", 0, None)),
+        ("kl=neutral:12-60", ("kl", "neutral", 12, 48)),
     ],
 )
-def test_how_a_cost_is_named(cost: str, found: tuple[str, str | None, int | None]) -> None:
+def test_how_a_cost_is_named(cost: str, found: tuple[str, str | None, int, int | None]) -> None:
     assert parsed(cost) == found
 
 
-@pytest.mark.parametrize("cost", ["", "=x", "kl=", "kl=:5"])
+@pytest.mark.parametrize("cost", ["", "=x", "kl=", "kl=:5", "kl=neutral:12-12"])
 def test_a_cost_that_is_none(cost: str) -> None:
-    with pytest.raises(DataError, match="expected TASK, TASK=DATA or TASK=DATA:LIMIT"):
+    with pytest.raises(DataError, match="expected TASK, TASK=DATA, TASK=DATA:N or TASK=DATA:N-M"):
         parsed(cost)
 
 
@@ -176,3 +177,10 @@ def test_a_cost_that_cannot_be_measured_says_so_before_anything_is_run(
     with pytest.raises(error, match=message):
         run(tmp_path, ["kl", cost], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cost_on_a_range_leaves_out_what_comes_before(tmp_path: Path) -> None:
+    found = run(tmp_path, ["kl=neutral:2", "kl=neutral:1-2", "kl=neutral:1"]).summary["costs"]
+    whole, last, first = (found[name] for name in found)
+    assert [cost["items"] for cost in (whole, last, first)] == [2, 1, 1]
+    assert last["steered"]["kl"]["value"] != first["steered"]["kl"]["value"]

@@ -208,3 +208,22 @@ def test_what_cannot_be_evaluated(
     with pytest.raises(error, match=message):
         evaluate(model, "truthfulqa", data=quiz.write(tmp_path), out=out, **options)
     assert not out.exists()  # free for a second try
+
+
+def test_pairs_made_of_reported_questions_are_pointed_out(tmp_path: Path) -> None:
+    data = quiz.write(tmp_path)
+    pairs = [
+        {"prompt": f"Q: {row['question']}\nA:", "chosen": "yes", "rejected": "no"}
+        for row in quiz.rows()
+    ]
+    for given, told in ((pairs, ["6 reported items occur in the pairs"]), (None, [])):
+        found = evaluate(
+            tiny.model(),
+            "truthfulqa",
+            method="caa",
+            pairs=given,
+            tuning=QUICK,
+            data=data,
+            controls=False,
+        )
+        assert [note[:35] for note in found.summary["notes"]] == told

@@ -124,6 +124,24 @@ def test_one_process_goes_on_from_the_points_of_two(items: Items, tmp_path: Path
     (tmp_path / "caa.grid.1.jsonl").write_text(lines[1])
     assert grid(measured, log).means(PLANS, items) == whole
     assert [(layer, strength) for layer, strength, _ in measured[::2]] == [(2, 0.25), (2, 0.5)]
+    assert [path.name for path in tmp_path.glob("*.grid*")] == ["caa.grid.jsonl"]
+    assert sorted(log.read_text().splitlines(keepends=True)) == sorted(lines)
+
+
+def test_two_processes_that_were_killed_lose_no_row(
+    items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "caa.grid.jsonl"
+    whole = grid(Measured(), log).means(PLANS, items)
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text(lines[0])
+    # The second died before it moved one of its rows, and after another: it stands in both.
+    (tmp_path / "caa.grid.1.jsonl").write_text(lines[1] + lines[0])
+    (tmp_path / "caa.grid.2.jsonl").write_text(lines[2])
+    found = two.both(monkeypatch, lambda share: grid(Measured(), log, share).means(PLANS, items))
+    assert found == [whole] * 2
+    assert sorted(log.read_text().splitlines(keepends=True)) == sorted(lines)
+    assert [path.name for path in tmp_path.glob("*.grid*")] == ["caa.grid.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import quiz
 import tiny
@@ -86,21 +87,25 @@ def test_other_data_are_another_run(tmp_path: Path) -> None:
 def test_defaults_are_those_of_the_task(tmp_path: Path) -> None:
     known = job(tmp_path).identity
     assert (known["prompt"], known["controls"], known["max_new_tokens"]) == ("qa", 5, None)
-    assert known["judges"] == []
-    known = job(tmp_path, "refusal").identity
-    assert (known["prompt"], known["controls"], known["max_new_tokens"]) == ("chat", 2, 64)
-    assert known["judges"] == ["phrases"]
+    assert known["judges"] == {}
+    with pytest.raises(DataError, match="no chat template"):  # before anything is run
+        job(tmp_path, "refusal")
+    known = job(tmp_path, "refusal", prompt="qa").identity
+    assert (known["prompt"], known["controls"], known["max_new_tokens"]) == ("qa", 2, 64)
+    assert known["judges"] == {"phrases": None}
 
 
 def test_judges_by_name_and_as_functions(tmp_path: Path) -> None:
     def mine(exchanges: list[Exchange]) -> list[float | None]:
         return [0.0] * len(exchanges)
 
-    assert dict(job(tmp_path, "refusal", judges=["phrases"]).setting.judges) == {"phrases": phrases}
-    given = job(tmp_path, "refusal", judges={"mine": mine, "phrases": phrases})
-    assert given.identity["judges"] == ["mine", "phrases"]
+    assert dict(job(tmp_path, "refusal", prompt="qa", judges=["phrases"]).setting.judges) == {
+        "phrases": phrases
+    }
+    given = job(tmp_path, "refusal", prompt="qa", judges={"mine": mine, "phrases": phrases})
+    assert list(given.identity["judges"]) == ["mine", "phrases"]
     assert given.setting.judges["mine"] is mine
-    assert job(tmp_path, "refusal", judges=[]).identity["judges"] == []
+    assert job(tmp_path, "refusal", prompt="qa", judges=[]).identity["judges"] == {}
 
 
 def test_arms(tmp_path: Path) -> None:
@@ -158,3 +163,16 @@ def test_the_model_is_not_steered_by_checking(model: Model, tmp_path: Path) -> N
     hooks = tiny.hook_count(model.hf)
     job(tmp_path, model=model, plan=PLAN)
     assert tiny.hook_count(model.hf) == hooks
+
+
+def test_a_plan_for_rows_is_refused(tmp_path: Path) -> None:
+    rows = PLAN.at(torch.tensor([0.0, 5.0]))
+    with pytest.raises(PlanError, match="a strength or mask for each row"):
+        job(tmp_path, plan=rows)
+
+
+def test_another_tokenizer_or_template_makes_another_run(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    other = job(tmp_path)
+    other.setting.model.tokenizer.chat_template = "{{ messages }}"
+    assert changed(one, other) == {"tokenizer"}

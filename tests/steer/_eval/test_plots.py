@@ -75,6 +75,12 @@ def test_the_model_alone_is_one_dot() -> None:
     svg(figure)
 
 
+def test_no_metric_at_all_is_an_empty_figure() -> None:
+    figure = arms_plot(summary(2, metrics=0))
+    assert figure.axes == []
+    svg(figure)
+
+
 def test_what_is_not_known_has_no_dot() -> None:
     found = summary(1)
     found["steered"] = {name: numbers(None) for name in found["steered"]}

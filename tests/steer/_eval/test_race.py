@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 from statsmodels.stats.multitest import multipletests
 
 import tiny
@@ -172,6 +172,18 @@ def test_p_values_of_shares_are_exact_and_corrected_for_all_plans() -> None:
     adjusted = multipletests(expected, method="holm")[1]
     assert [row["p_holm"] for row in found.points] == pytest.approx(list(adjusted))
     assert min(adjusted) < 0.05 < max(adjusted)
+
+
+def test_a_mean_can_be_significant_among_many_plans() -> None:
+    # 2,000 resamples would leave each p at 0.001 or more, which 40 plans make 0.04 or more; here
+    # each item gains about 1, with a spread of 0.5.
+    noise = np.random.default_rng(3).normal(0, 0.5, (41, 50))
+    value: Value = lambda n, item: float((n >= 0) + noise[n + 1, item])  # noqa: E731
+    found = Table(value).race(40, 50, 1)
+    for n, row in enumerate(found.points):
+        gains = 1 + noise[n + 1] - noise[0]
+        assert row["p"] == pytest.approx(ttest_1samp(gains, 0).pvalue)
+        assert row["p_holm"] < 1e-6
 
 
 def test_a_perplexity_is_told_as_one() -> None:

@@ -80,7 +80,12 @@ def test_a_share_has_wilsons_interval_and_mcnemars_p(tmp_path: Path) -> None:
     }
     found = summary_of(tmp_path, task(RIGHT), arms)
     # (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), p = 1/3, n = 6, z = 1.96
-    assert found["base"]["right"] == {"value": 0.333333, "low": 0.0967714, "high": 0.700007}
+    assert found["base"]["right"] == {
+        "value": 0.333333,
+        "low": 0.0967714,
+        "high": 0.700007,
+        "items": 6,
+    }
     delta = found["delta"]["right"]
     assert delta["value"] == 0.5
     assert delta["p"] == 0.375  # 4 won, 1 lost: 2 (1 + 5) / 2^5
@@ -149,7 +154,7 @@ def test_what_cannot_be_known_is_null(tmp_path: Path) -> None:
     nan = float("nan")
     arms = {"base": column("score", 0.5, 1.0), "steered": column("score", nan, nan)}
     found = summary_of(tmp_path, task(SCORE), arms)
-    assert found["steered"]["score"] == {"value": None, "low": None, "high": None}
+    assert found["steered"]["score"] == dict.fromkeys(("value", "low", "high")) | {"items": 0}
     assert set(found["delta"]["score"].values()) == {None}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -157,7 +162,7 @@ def test_what_cannot_be_known_is_null(tmp_path: Path) -> None:
 def test_a_single_item_has_no_interval(tmp_path: Path) -> None:
     arms = {"base": column("score", 0.5), "steered": column("score", 0.25)}
     found = summary_of(tmp_path, task(SCORE), arms)
-    assert found["base"]["score"] == {"value": 0.5, "low": None, "high": None}
+    assert found["base"]["score"] == {"value": 0.5, "low": None, "high": None, "items": 1}
     gain = {"value": -0.25, "low": None, "high": None, "p": None, "mde": None}
     assert found["delta"]["score"] == gain
 
@@ -229,3 +234,15 @@ def test_the_model_alone(tmp_path: Path) -> None:
     assert not {"steered", "delta", "others", "absent_controls"} & set(found)
     assert found["plan"] is None
     assert found["tuning"] == {"items": 0, "pairs": None, "layer": None, "strength": None}
+
+
+def test_a_gain_is_that_of_items_with_a_value_under_both_arms(tmp_path: Path) -> None:
+    # Equal wherever both have a value; two zeros are missing in one arm.
+    arms = {
+        "base": column("score", 1.0, 0.0, 1.0, 0.0, 0.0),
+        "steered": column("score", 1.0, None, 1.0, None, 0.0),
+    }
+    found = summary_of(tmp_path, task(SCORE), arms)
+    assert [found[arm]["score"]["value"] for arm in ("base", "steered")] == [0.4, 0.666667]
+    assert [found[arm]["score"]["items"] for arm in ("base", "steered")] == [5, 3]
+    assert found["delta"]["score"]["value"] == 0.0

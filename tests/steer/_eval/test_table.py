@@ -195,3 +195,17 @@ def test_the_caution_names_what_is_missing() -> None:
         "Not held against random vectors, the flipped vector: "
         "a gain may be due to what they would show."
     )
+
+
+def test_the_caution_tells_of_answers_that_were_cut_and_of_verdicts_that_are_missing() -> None:
+    def values(cut: float, judged: int) -> dict[str, Any]:
+        return {"cut": estimate(cut, 0, 1) | {"items": 7}, "refused": {"items": judged}}
+
+    whole = summary(absent_controls=[], max_new_tokens=64, others={}, notes=["the data are old"])
+    whole |= {"base": values(0.5, 7), "steered": values(0.04, 5)}
+    assert caution(whole) == (
+        "Cut off after 64 tokens: base 50%, steered 4% of the answers; see --max-new-tokens. "
+        "Without a verdict of the first judge: steered 2 answers. Note: the data are old."
+    )
+    whole |= {"base": values(0.05, 7), "steered": values(0.0, 7), "notes": []}
+    assert caution(whole) is None

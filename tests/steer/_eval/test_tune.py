@@ -9,8 +9,8 @@ import quiz
 from steer._eval import Tuning
 from steer._eval._items import Items, data_of
 from steer._eval._share import Share
-from steer._eval._tune import Tuner, shuffled_labels
-from steer._tasks import TASKS, Question, Result, Setting, Task, pairs_of
+from steer._eval._tune import Tuner, overlap, shuffled_labels
+from steer._tasks import TASKS, Question, Request, Result, Setting, Task, pairs_of
 from steer.attribution import Pair, caa
 from steer.hooks import DataError, Model, Plan, RunError
 
@@ -142,7 +142,8 @@ def test_what_was_tuned_is_kept(
     out, watched = tmp_path / "out", Watched()
     out.mkdir()
     first = tuner(model, watched.task, folder=out).tuned("caa", items, fold)
-    ends = ("grid.jsonl", "json", "safetensors", "shuffled.safetensors")
+    plans = ("safetensors", "shuffled.safetensors", "extracted.safetensors")
+    ends = ("grid.jsonl", "json", "extracted.json", *plans)
     assert {path.name for path in out.iterdir()} == {f"{name}.{end}" for end in ends}
     assert Plan.load(out / f"{name}.safetensors").hash == first.plan.hash
     measured = len(watched.judges)
@@ -150,6 +151,30 @@ def test_what_was_tuned_is_kept(
     assert len(watched.judges) == measured
     assert (again.plan.hash, again.shuffled.hash) == (first.plan.hash, first.shuffled.hash)
     assert again.how == first.how
+
+
+def test_the_seed_is_told(model: Model, items: Items) -> None:
+    found = tuner(model, Watched().task).tuned("caa", items, None)
+    assert (found.plan.meta["seed"], found.shuffled.meta["seed"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count"),
+    [
+        ("Q: What is the sky ? A:", 1),
+        ("what  is the\nSKY ?", 1),
+        ("What is the sky ? What is the sea ?", 2),
+        ("What is the", 0),
+        ("What is the skyline ?", 0),
+    ],
+)
+def test_questions_that_a_method_learned_from_are_counted(
+    items: Items, prompt: str, count: int
+) -> None:
+    pairs = [Pair(prompt, "yes", "no"), Pair("Is it ?", "yes", "no")]
+    assert overlap(pairs, items) == count
+    assert overlap(pairs, [Request(0, "is it ?"), Request(1, "Is it hot ?")]) == 1
+    assert overlap([], items) == 0
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "shuffled.safetensors"])
@@ -174,14 +199,17 @@ def test_what_was_kept_and_is_damaged(
         made.tuned("caa", items, None)
 
 
+@pytest.mark.parametrize("name", ["caa.json", "caa.extracted.json"])
 def test_a_full_disk_while_the_choice_is_kept(
-    model: Model, items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path: Path, text: str) -> None:
+        if path.name == name:
+            raise OSError(28, "No space left on device")
+        path.write_text(text)
 
     monkeypatch.setattr("steer._eval._tune.write_text", full)
-    with pytest.raises(RunError, match="^cannot write .+/caa.json: No space left on device$"):
+    with pytest.raises(RunError, match=f"^cannot write .+/{name}: No space left on device$"):
         tuner(model, Watched().task, folder=tmp_path).tuned("caa", items, None)
 
 

@@ -10,7 +10,8 @@ import scored
 import tiny
 from scored import SPANS, V
 from steer._scoring import Compared, compare
-from steer.hooks import Model, Span
+from steer._scoring._texts import WORST
+from steer.hooks import Model, Span, add, resid_post
 
 TEXTS = [
     [5, 6, 7, 8],
@@ -24,11 +25,11 @@ FAMILIES = ["llama", "gpt2", "gemma2", "gemma3", "cohere", "granite", "qwen3_moe
 
 @torch.no_grad()
 def _logits(model: Model, family: str, text: list[int], rule: onerow.Rule | None) -> Tensor:
-    """`[tokens - 1, vocab]` in float64, of the whole text as a prompt, alone and uncached."""
+    """`[tokens - 1, vocab]` in float64, after a prompt of one token, alone and uncached."""
     layer = parts.part(model.hf, family, "resid_post", 1)
     assert layer is not None
     here = torch.zeros(1, len(text), dtype=torch.bool)
-    here[0, [] if rule is None else onerow.chosen(rule, len(text), text)] = True
+    here[0, [] if rule is None else onerow.chosen(rule, 1, text)] = True
     with parts.changing(layer, parts.adding(V, here)):
         out: Tensor = model.hf(torch.tensor([text]), use_cache=False).logits[0, :-1]
     return out.double().log_softmax(-1)
@@ -66,7 +67,7 @@ def test_likelihood_divergence_and_agreement_equal_those_of_full_logits(family: 
 
 
 @pytest.mark.parametrize("span", list(SPANS), ids=str)
-def test_a_text_is_all_prompt(span: str | Span) -> None:
+def test_a_text_is_generated_after_its_first_token(span: str | Span) -> None:
     model = parts.model("llama")
     found = compare(model, TEXTS, {"plan": scored.plan(span)})
     _close(found["plan"], _by_hand(model, "llama", SPANS[span]))
@@ -74,7 +75,7 @@ def test_a_text_is_all_prompt(span: str | Span) -> None:
 
 def test_the_unsteered_model_is_no_distance_from_itself() -> None:
     model = parts.model("llama")
-    plans = {"none": None, "nothing": scored.plan("generated"), "zero": scored.plan("all", 0.0)}
+    plans = {"none": None, "zero": scored.plan("all", 0.0)}
     found = compare(model, TEXTS, plans)
     for rows in found.values():
         assert [row.kl for row in rows] == pytest.approx([0.0] * 4, abs=1e-6)
@@ -120,3 +121,11 @@ def test_base_is_run_once_and_each_plan_once(model: Model) -> None:
         compare(model, TEXTS, plans)
     assert len(seen) == 3
     assert tiny.hook_count(model.hf) == hooks
+
+
+def test_a_model_that_overflows_counts_as_knowing_nothing() -> None:
+    model = parts.model("llama")
+    found = compare(model, TEXTS, {"broken": 2.0 * add(resid_post(1), torch.full((32,), 3e38))})
+    for row, text in zip(found["broken"], TEXTS, strict=True):
+        assert (row.tokens, row.agreed) == (len(text) - 1, 0)
+        assert row.nll == row.kl == WORST * (len(text) - 1)

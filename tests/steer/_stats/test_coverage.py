@@ -19,6 +19,7 @@ from steer._stats import (
     estimate,
     mcnemar,
     minimum_detectable_effect,
+    paired_t,
     wilson,
 )
 
@@ -109,6 +110,28 @@ def test_a_true_null_is_seldom_rejected_by_the_bootstrap(items: int) -> None:
     draws = np.random.default_rng(6).normal(size=(DRAWS, items))
     rejected = np.mean([found.p <= 0.05 for found in differences(draws, 0 * draws)])
     assert 0.03 <= rejected <= 0.05 + 4 * 0.0049
+
+
+@pytest.mark.parametrize("items", [5, 20, 100])
+def test_a_true_null_is_seldom_rejected_by_student(items: int) -> None:
+    draws = np.random.default_rng(6).normal(size=(DRAWS, 2, items))
+    rejected = np.mean([paired_t(plain(a), plain(b)) <= 0.05 for a, b in draws])
+    assert rejected == pytest.approx(0.05, abs=4 * 0.0049)
+
+
+def test_equal_perplexities_are_seldom_told_apart_by_student() -> None:
+    # Texts of 20 to 100 tokens, which are harder or easier for both arms.
+    rng = np.random.default_rng(9)
+    tokens = rng.integers(20, 101, size=(DRAWS, 100)).astype(float)
+    shared = rng.normal(2.5, 0.5, size=tokens.shape)
+    arms = shared + rng.normal(0, 0.2, size=(2, *tokens.shape))
+    rejected = np.mean(
+        [
+            paired_t(Column(after, n), Column(before, n), np.exp) <= 0.05
+            for after, before, n in zip(*arms, tokens, strict=True)
+        ]
+    )
+    assert rejected == pytest.approx(0.05, abs=4 * 0.0049)
 
 
 def test_a_true_null_is_seldom_rejected_by_mcnemar() -> None:

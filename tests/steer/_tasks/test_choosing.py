@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 import quiz
 import tiny
@@ -84,3 +85,15 @@ def test_arms_do_not_change_one_another(model: Model) -> None:
         alone = MEASURE(Setting(model, "primer"), QUESTIONS, {arm: plan})
         assert alone == {arm: both[arm]}
     assert tiny.hook_count(model.hf) == 0
+
+
+def test_scores_that_are_no_numbers_count_as_wrong(model: Model) -> None:
+    broken = 2.0 * add(resid_post(1), torch.full((tiny.D_MODEL,), 3e38))
+    setting = Setting(model, "qa")
+    for name, wrong in (
+        ("truthfulqa", {"mc1": 0.0, "mc2": 0.0}),
+        ("truthfulqa-binary", {"correct": 0.0, "margin": -100.0}),
+    ):
+        items = [TASKS[name].item(row, n) for n, row in enumerate(quiz.rows(3))]
+        found = TASKS[name].measure(setting, items, {"broken": broken})["broken"]
+        assert found == [wrong] * 3

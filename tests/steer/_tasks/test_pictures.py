@@ -65,7 +65,7 @@ def test_what_pope_takes_for_yes(
     answer: str, yes: bool, scored: Callable[..., list[Result]]
 ) -> None:
     (found,) = scored(POPE, [DOG], [answer])
-    assert found["said_yes"] == float(yes)
+    assert found["yes_ratio"] == float(yes)
     assert found["degenerate"] == float(answer == "")
 
 
@@ -82,7 +82,7 @@ def test_the_weighted_mean_of_hits_is_the_f1_of_yes(scored: Callable[..., list[R
     assert precision != recall
     f1 = 2 * precision * recall / (precision + recall)
     assert (value * weight).sum() / weight.sum() == pytest.approx(f1)
-    assert np.mean([result["correct"] for result in found]) == (truth == said).mean()
+    assert np.mean([result["accuracy"] for result in found]) == (truth == said).mean()
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_pope_by_hand(
     label: str, answer: str, expected: tuple[Any, ...], scored: Callable[..., list[Result]]
 ) -> None:
     (found,) = scored(POPE, [DOG | {"label": label}], [answer])
-    names = ("correct", "said_yes", "invented", "found", "hit", "weight")
+    names = ("accuracy", "yes_ratio", "invented", "recall", "hit", "weight")
     assert tuple(found[name] for name in names) == expected
 
 

@@ -129,9 +129,14 @@ def test_numbered_lines_are_one_text() -> None:
     assert [row["text"] for row in windows([{"line": 0, "text": "a"}, {"text": "b"}])] == ["a", "b"]
 
 
+def test_blank_rows_mean_that_rows_are_lines_as_on_the_hub() -> None:
+    rows = [{"text": ""}, {"text": " = Title = \n"}, {"text": ""}, {"text": "It was .\n"}]
+    assert [row["text"] for row in windows(rows)] == ["= Title = \n\nIt was ."]
+
+
 def test_a_row_without_text_is_named() -> None:
-    with pytest.raises(DataError, match="^row 1: text must be a non-empty text"):
-        list(windows([{"text": "a"}, {"text": " "}]))
+    with pytest.raises(DataError, match="^row 1: no column text; it has words"):
+        list(windows([{"text": "a"}, {"words": "b"}]))
     with pytest.raises(DataError, match="^row 0: no column text; it has words"):
         list(windows([{"words": "a"}]))
     assert list(windows([])) == []
