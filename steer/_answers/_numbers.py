@@ -27,6 +27,9 @@ _SPELLINGS = str.maketrans({"\N{MINUS SIGN}": "-", "\N{FULLWIDTH DOLLAR SIGN}": 
 _LONGEST = 1_000  # characters; Python itself refuses to convert integers beyond 4,300 digits
 
 
+_SENTENCE_END = re.compile(r"\n|[.!?](?=\s|\Z)")
+
+
 def last_number(text: str) -> str | None:
     r"""The number that a solution of GSM8K ends with, such as "-1234.50" or "3/4".
 
@@ -34,7 +37,8 @@ def last_number(text: str) -> str | None:
 
     1. what directly follows a `####`, the last such one (GSM8K's own rule);
     2. the last number in the last `\boxed{...}`;
-    3. the first number after the last "answer is" or "answer:";
+    3. the first number after the last "answer is" or "answer:", or, where a sum follows there
+       ("7 + 8 = 15"), the number after its last equals sign;
     4. the last number anywhere.
 
     Thousands separators, currency and percent signs and trailing dots are dropped; signs, decimals
@@ -52,7 +56,7 @@ def last_number(text: str) -> str | None:
     return (
         (_first(text, hashes[-1].end()) if hashes else None)
         or _last(boxed(text) or "")
-        or (_first(text, phrases[-1].end()) if phrases else None)
+        or (_stated(text, phrases[-1].end()) if phrases else None)
         or _last(text)
     )
 
@@ -70,6 +74,14 @@ def same_number(a: str, b: str) -> bool:
 def _legible(text: str) -> str:
     r"""The text with one spelling of the minus sign and of thousands (`1{,}234`, `1,\!234`)."""
     return re.sub(r"\\[!,]", "", text.translate(_SPELLINGS).replace("{,}", ","))
+
+
+def _stated(text: str, start: int) -> str | None:
+    end = _SENTENCE_END.search(text, start)
+    stop = end.start() if end else len(text)
+    equals = text.rfind("=", start, stop)
+    after = _first(text[:stop], equals + 1) if equals >= 0 else None
+    return after or _first(text, start)
 
 
 def _first(text: str, start: int) -> str | None:

@@ -83,6 +83,7 @@ def evaluate(
     from steer._eval._report import write_report
     from steer._eval._share import device_of, leave
     from steer._methods import method_of
+    from steer._sources import NAMED
     from steer._tasks import TASKS, task_of
     from steer.hooks import DataError
 
@@ -91,6 +92,9 @@ def evaluate(
     if task == "list":
         for item in TASKS.values():
             print(f"{item.name:22} {item.about}; {item.licence}; {item.source}")
+            named = (f"{name} ({NAMED[name].licence})" for name in item.named)
+            if item.named:
+                print(f"{'':22} --data {', '.join(named)}; without it {item.default}")
         return
     # What is wrong shows before a model is loaded.
     data_of(task_of(task), data, limit, sample, seed)

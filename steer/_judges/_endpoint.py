@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from steer.hooks import RunError, SteerError, TaskError
 
@@ -56,8 +57,7 @@ def endpoint(
         TaskError: if the URL is none.
         SteerError: if the `openai` package is missing.
     """
-    if not re.match(r"https?://[^/\s]", url):
-        raise TaskError(f"endpoint: {url!r} is no URL; expected http://host/v1 or https://host/v1")
+    _check(url, key_variable)
     _package()
 
     def judge(exchanges: Sequence[Exchange]) -> list[float | None]:
@@ -70,9 +70,33 @@ def endpoint(
 
             first = _first(lambda: ask(exchanges[0]), url, key_variable)
             with ThreadPoolExecutor(workers) as pool:
-                return [first, *pool.map(lambda e: _or_none(lambda: ask(e)), exchanges[1:])]
+                found = [first, *pool.map(lambda e: _or_none(lambda: ask(e)), exchanges[1:])]
+        if len(found) > 1 and not any(isinstance(value, float) for value in found):
+            raise RunError(
+                f"endpoint: {url} gave no verdict on any of {len(found)} answers; what was done "
+                "before is safe, run the same command again when it answers"
+            )
+        return found
 
     return judge
+
+
+def _check(url: str, key_variable: str | None) -> None:
+    # None of the messages quotes the URL where it may hold a secret.
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise TaskError("endpoint: this is no URL; expected http://host/v1 or https://host/v1")
+    if parts.username or parts.password or parts.query:
+        raise TaskError(
+            f"endpoint: the URL of {parts.hostname} holds a user, a password or a query, which "
+            "would be written into the results; put the key into OPENAI_API_KEY instead"
+        )
+    near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
+    if parts.scheme == "http" and not near and key_variable and os.environ.get(key_variable):
+        raise TaskError(
+            f"endpoint: {key_variable} would go to {parts.hostname} in clear; use https, or unset "
+            "the variable for a server that needs no key"
+        )
 
 
 def _package() -> Any:
@@ -95,7 +119,9 @@ def _client(url: str, key_variable: str | None, timeout: float, attempts: int) -
         max_retries=max(0, attempts - 1),
         http_client=openai.DefaultHttpxClient(follow_redirects=False),
     )
-    client.organization = client.project = None  # taken from the environment, of no concern to url
+    # Taken from the environment, and of no concern to url.
+    client.organization = client.project = None
+    client._custom_headers = {}
     return client
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from steer._scoring._halving import halving
 from steer.hooks import Model, ModelError, by_tokens
 
 from ._asking import REFUSAL_QUESTION, asked
@@ -43,11 +44,15 @@ def verdict(model: Model, question: str = REFUSAL_QUESTION, *, batch_tokens: int
         context = getattr(model.hf.config.get_text_config(), "max_position_embeddings", None)
         short = [i for i, row in enumerate(rows) if context is None or len(row) <= context]
         scores: list[float | None] = [None] * len(rows)
-        for group in by_tokens([len(rows[i]) for i in short], batch_tokens):
+
+        def score(group: Sequence[int]) -> None:
             batch = [rows[short[g]] for g in group]
             odds = _log_odds(model, batch, sorted(yes - no), sorted(no - yes))
             for g, value in zip(group, odds.sigmoid().tolist(), strict=True):
                 scores[short[g]] = value if value == value else None  # NaN: the pass overflowed
+
+        for group in by_tokens([len(rows[i]) for i in short], batch_tokens):
+            halving(score, group)
         return scores
 
     return judge

@@ -25,6 +25,7 @@ from ._primer import Primer, sees_all
 from ._rowwise import score_rowwise
 from ._tree import Tree
 
+_SPARE = 0.05  # of a batch; a tree is long enough for smaller batches to run as quickly
 _SLICE = 128  # states whose logits are in memory at a time
 
 _PLACED = {"after", "masked"}  # spans that go by places in the row
@@ -105,7 +106,7 @@ def _score_trees(
         for i, values in zip(group, found, strict=True):
             scores[i] = [float(values[path].sum()) for path in trees[i].paths]
 
-    for group in by_tokens([len(tree.tokens) for tree in trees], batch_tokens):
+    for group in by_tokens([len(tree.tokens) for tree in trees], batch_tokens, _SPARE):
         halving(score, group)
     return scores
 

@@ -36,3 +36,11 @@ def test_batches_keep_their_promises(lengths: list[int], budget: int) -> None:
         width = max(1, *(lengths[i] for i in batch))
         assert later, "an empty batch"
         assert (len(batch) + 1) * width > budget, "a batch was closed while there was room"
+
+
+def test_a_batch_with_much_padding_is_closed_once_it_is_large_enough() -> None:
+    lengths = [40, 39, 20, 20, 10]
+    # Three of 40 would pad 21 of 120, but 79 are too few of 400 to close a batch.
+    assert by_tokens(lengths, 400, spare=0.1) == [[0, 1, 2], [3, 4]]
+    assert by_tokens(lengths, 300, spare=0.1) == [[0, 1], [2, 3, 4]]
+    assert by_tokens(lengths, 400) == [[0, 1, 2, 3, 4]]

@@ -110,3 +110,16 @@ def test_every_solution_of_gsm8k(gsm8k: list[dict[str, Any]]) -> None:
     for row in gsm8k:
         assert last_number(row["answer"]) == row["final_answer"]
         assert last_number(row["answer"].replace("#### ", "")) == row["final_answer"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("**Answer:** 7 + 8 = 15", "15"),
+        ("So the final answer is 5 + 6 = 11.", "11"),
+        ("The answer is 5. Then x = 3", "5"),  # the equals sign of another sentence
+        ("Answer: x = y, so 4", "4"),
+    ],
+)
+def test_a_sum_after_the_phrase_is_read_to_its_end(text: str, number: str) -> None:
+    assert last_number(text) == number

@@ -30,14 +30,18 @@ def _rows(out: Path) -> list[dict[str, Any]]:
 def test_list_names_every_task_with_its_licence_and_source(run: Run) -> None:
     done = run("eval", "list")
     assert (done.code, done.err) == (0, "")
-    lines = done.out.splitlines()
-    assert len(lines) == len(TASKS)
-    for line, task in zip(lines, TASKS.values(), strict=True):
+    lines = iter(done.out.splitlines())
+    for task in TASKS.values():
+        line = next(lines)
         assert line.split()[0] == task.name
         assert line.endswith(f" {task.about}; {task.licence}; {task.source}")
+        if task.named:  # every name that --data takes, with its own licence
+            names = [f"{name} ({NAMED[name].licence})" for name in task.named]
+            assert next(lines).strip() == f"--data {', '.join(names)}; without it {task.default}"
         assert task.about
         assert task.licence
         assert task.source
+    assert not list(lines)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))

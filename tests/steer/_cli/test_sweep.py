@@ -64,7 +64,7 @@ def test_the_defaults(sweep: Run, tmp_path: Path) -> None:
     assert told["methods"] == ["caa"]
     swept = told["sweep"]
     assert (swept["rungs"], swept["side"], swept["side_limit"]) == (3, "kl=neutral:12", None)
-    assert list(_read(out / "summary.json")["costs"]) == ["kl=neutral:48"]
+    assert list(_read(out / "summary.json")["costs"]) == ["kl=neutral:12-60"]
 
 
 def test_without_what_can_be_left_out(sweep: Run, pairs: Path, tmp_path: Path) -> None:

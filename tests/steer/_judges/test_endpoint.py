@@ -10,7 +10,7 @@ import pytest
 
 from steer._judges import Exchange, Judge, endpoint
 from steer._judges._endpoint import _read
-from steer.hooks import RunError
+from steer.hooks import RunError, TaskError
 
 pytest.importorskip("openai")
 
@@ -204,3 +204,20 @@ def test_nothing_to_judge_asks_nobody(server: Server) -> None:
 )
 def test_reading_a_reply(reply: str | None, expected: float | None) -> None:
     assert _read(reply) == expected
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1/v1", "https://host/v1?key=secret"])
+def test_a_url_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(TaskError, match="a user, a password or a query") as caught:
+        endpoint(url, "m")
+    assert "secret" not in str(caught.value)
+
+
+def test_the_key_goes_to_no_other_host_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with pytest.raises(TaskError, match="would go to judge.example in clear; use https"):
+        endpoint("http://judge.example/v1", "m")
+    endpoint("https://judge.example/v1", "m")
+    endpoint("http://localhost:8000/v1", "m")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    endpoint("http://judge.example/v1", "m")

@@ -44,7 +44,7 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 def test_an_endpoint_needs_a_host() -> None:
-    with pytest.raises(TaskError, match="^endpoint: 'http:' is no URL"):
+    with pytest.raises(TaskError, match="^endpoint: this is no URL"):
         judge_of("http:#m", load=_load)
 
 
