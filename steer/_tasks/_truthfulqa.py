@@ -1,6 +1,7 @@
 """TruthfulQA (Lin et al. 2022, https://arxiv.org/abs/2109.07958), and built-in misconceptions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,16 +72,12 @@ TRUTHFULQA = Task(
     chunk=64,
 )
 
-MISCONCEPTIONS = Task(
+MISCONCEPTIONS = replace(
+    TRUTHFULQA,
     name="misconceptions",
     about="popular false beliefs: MC1 and MC2",
     source="built in, written for steer",
     licence="CC-BY-4.0",
-    metrics=METRICS,
-    item=question_of,
-    measure=choosing(form, _score, head, {"mc1": 0.0, "mc2": 0.0}),
-    prompts=tuple(TEMPLATES),
-    pairs=pairs,
     named=("misconceptions",),
     default="misconceptions",
 )
