@@ -16,6 +16,9 @@ def embeddings(hf: PreTrainedModel, ids: Sequence[int]) -> Tensor:
 
 def answer_log_p(hf: PreTrainedModel, embeds: Tensor, answer: Sequence[int]) -> Tensor:
     """The summed log-probability of the tokens that end a sequence of embeddings."""
+    for module in hf.modules():
+        if getattr(module, "rope_deltas", None) is not None:
+            module.rope_deltas = None  # Qwen2.5-VL applies those of its last batch to embeddings
     logits = hf(inputs_embeds=embeds[None], use_cache=False).logits[0].float()
     start = len(embeds) - len(answer)
     terms = [logits[start + t - 1].log_softmax(-1)[token] for t, token in enumerate(answer)]
