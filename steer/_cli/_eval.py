@@ -30,6 +30,7 @@ from ._shared import (
     pairs_in,
     say,
     strengths_of,
+    tuning_of,
 )
 
 
@@ -77,7 +78,7 @@ def evaluate(
 
     Example: steer eval truthfulqa --model smollm2 --data truthfulqa.jsonl --plan plan.safetensors
     """
-    from steer import Plan, Tuning
+    from steer import Plan
     from steer import evaluate as run
     from steer._eval._items import data_of
     from steer._eval._report import write_report
@@ -100,8 +101,8 @@ def evaluate(
     data_of(task_of(task), data, limit, sample, seed)
     for name in [*([method] if method else []), *(beside or ())]:
         method_of(name)
-    wanted, tried, learned = layers_of(layers), strengths_of(strengths), pairs_in(pairs)
-    if not method and (wanted or tried):
+    tuning, learned = tuning_of(layers, strengths, sources, steps), pairs_in(pairs)
+    if not method and (layers_of(layers) or strengths_of(strengths)):
         raise DataError("eval: --layers and --strengths are what --method tries; name a method")
     given = None if plan is None else Plan.load(plan)
     result = run(
@@ -111,12 +112,7 @@ def evaluate(
         method=method,
         beside=beside or (),
         pairs=learned,
-        tuning=Tuning(
-            layers=tuple(wanted) if wanted else None,
-            strengths=tried or Tuning.strengths,
-            sources=sources,
-            options={"grains": {"steps": steps}},
-        ),
+        tuning=tuning,
         folds=folds,
         data=data,
         limit=limit,

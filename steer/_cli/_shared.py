@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from steer._eval import Tuning
     from steer.attribution import Pair
     from steer.hooks import Model
 
@@ -75,6 +76,30 @@ def costs_of(given: list[str] | None, task: str) -> list[str]:
     if given is None:
         return [] if task in ("kl", "perplexity") else ["kl=neutral:12-60"]
     return [cost for cost in given if cost != "none"]
+
+
+def tuning_of(
+    layers: str | None,
+    strengths: str | None,
+    sources: int,
+    steps: int,
+    metric: str | None = None,
+) -> "Tuning":
+    """What methods try, from the options of the command line.
+
+    Raises:
+        typer.BadParameter: layers or strengths that are no list.
+    """
+    from steer import Tuning
+
+    wanted = layers_of(layers)
+    return Tuning(
+        layers=tuple(wanted) if wanted else None,
+        strengths=strengths_of(strengths) or Tuning.strengths,
+        sources=sources,
+        options={"grains": {"steps": steps}},
+        metric=metric,
+    )
 
 
 def pairs_in(path: Path | None) -> "list[Pair] | None":

@@ -24,11 +24,10 @@ from ._shared import (
     System,
     command,
     costs_of,
-    layers_of,
     load,
     pairs_in,
     say,
-    strengths_of,
+    tuning_of,
 )
 
 
@@ -73,7 +72,6 @@ def sweep(
 
     Example: steer sweep truthfulqa --data truthfulqa.jsonl --methods caa,grains --out runs/sweep
     """
-    from steer import Tuning
     from steer import sweep as run
     from steer._eval._items import data_of
     from steer._eval._report import write_report
@@ -88,19 +86,14 @@ def sweep(
     data_of(task_of(task), data, limit, sample, seed)
     for name in names:
         method_of(name)
-    wanted, learned = layers_of(layers), pairs_in(pairs)
+    tuning = tuning_of(layers, strengths, sources, steps, metric)
+    learned = pairs_in(pairs)
     result = run(
         load(model, device if device_map else device_of(device), dtype, device_map),
         task,
         names,
         pairs=learned,
-        tuning=Tuning(
-            layers=tuple(wanted) if wanted else None,
-            strengths=strengths_of(strengths) or Tuning.strengths,
-            sources=sources,
-            options={"grains": {"steps": steps}},
-            metric=metric,
-        ),
+        tuning=tuning,
         rungs=rungs,
         side=None if side == "none" else side,
         side_limit=side_limit,
